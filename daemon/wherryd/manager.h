@@ -1,0 +1,71 @@
+#pragma once
+/*
+ * The heart of wherryd: which connections there are, when they run, what runs now. Everything the control interface offers is a function here; what it
+ * returns is already in the interface's JSON types (org.wherry.Manager.varlink).
+ *
+ * All functions run on the loop's thread and never block on a sync.
+ */
+#include <jansson.h>
+#include <stdbool.h>
+#include <uv.h>
+
+#include "lib/basics/error.h"
+
+typedef struct Manager Manager;
+
+enum {
+    MANAGER_E_NO_SUCH_CONNECTION = 1, /* manager_suggest() for the nearest name */
+    MANAGER_E_BUSY,                   /* *ret_run_id names the run */
+    MANAGER_E_BROKEN,                 /* the configuration is bad: ERROR has the message */
+    MANAGER_E_NO_SUCH_FILE,
+    MANAGER_E_NOT_SYNCING,
+    MANAGER_E_STOPPING,
+};
+
+typedef struct ManagerOptions {
+    const char *config_dir, *state_dir, *runtime_dir, *libexec_dir;
+    bool once;               /* --once: run ONCE_NAMES (none: all) and stop */
+    const char *const *once_names;
+    const char *once_file;   /* --once --file */
+    const char *once_dir;    /* --dir */
+} ManagerOptions;
+
+int manager_new(uv_loop_t *loop, const ManagerOptions *options, Manager **ret, Error *error);
+Manager *manager_free(Manager *manager);
+int manager_start(Manager *manager, Error *error); /* loads the configuration, arms the schedule */
+/* Ends running syncs (CANCEL, then after a bound SIGKILL), then calls back. Idempotent. */
+void manager_stop(Manager *manager, void (*stopped)(void *userdata), void *userdata);
+
+/* --- what the control interface does; json results are new references --- */
+json_t *manager_list(Manager *manager, json_t *names /* borrowed array of strings, or NULL: all */, const char **ret_unknown);
+const char *manager_suggest(Manager *manager, const char *name);
+/* Queues a run, or joins the one that is queued or running. */
+int manager_sync(Manager *manager, const char *connection, bool full, char ret_run_id[static 37], Error *error);
+int manager_cancel(Manager *manager, const char *connection);
+int manager_pause(Manager *manager, const char *connection, Error *error);
+int manager_resume(Manager *manager, const char *connection, Error *error);
+int manager_reload(Manager *manager, size_t *ret_connections, json_t **ret_broken, Error *error);
+int manager_runs(Manager *manager, const char *connection /* NULL: all */, int64_t limit, json_t **ret, Error *error);
+int manager_files(Manager *manager, const char *connection, bool failed, json_t **ret, Error *error);
+int manager_requeue(Manager *manager, const char *connection, const char *file, bool all_failed, int64_t *ret, Error *error);
+/* Asynchronous: a writer is asked. CALLBACK gets the state (borrowed; NULL for set) or an error. MANAGER_E_BUSY while syncing. */
+typedef void (*ManagerStateCallback)(json_t *state, const Error *error, void *userdata);
+int manager_get_state(Manager *manager, const char *connection, ManagerStateCallback callback, void *userdata, Error *error);
+int manager_set_state(Manager *manager, const char *connection, json_t *state /* borrowed; NULL: reset to {} */, ManagerStateCallback callback, void *userdata,
+                      char ret_run_id[static 37], Error *error);
+
+/* --- what happens --- */
+typedef enum ManagerEvent {
+    MANAGER_EVENT_CONNECTION, /* data: a Connection */
+    MANAGER_EVENT_PROGRESS,   /* data: a Progress (run_id inside) */
+    MANAGER_EVENT_RUN,        /* data: a finished Run */
+} ManagerEvent;
+typedef void (*ManagerListener)(ManagerEvent event, const char *connection, json_t *data /* borrowed */, void *userdata);
+typedef struct ManagerSubscription ManagerSubscription;
+ManagerSubscription *manager_subscribe(Manager *manager, ManagerListener listener, void *userdata);
+ManagerSubscription *manager_unsubscribe(Manager *manager, ManagerSubscription *subscription);
+
+/* Is PID one of our syncs' processes or a descendant of ours? Such are never obeyed. */
+bool manager_is_descendant(Manager *manager, pid_t pid);
+int manager_once_exit_status(const Manager *manager); /* 0, 1 or 2, as the exit statuses of wherryd --once */
+json_t *manager_once_runs(const Manager *manager);    /* array of Run, for --json */
