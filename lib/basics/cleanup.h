@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define _cleanup_(function) __attribute__((cleanup(function)))
-#define _public_printf_(format, first) __attribute__((format(printf, format, first)))
+#define _public_printf_(string, first) __attribute__((format(printf, string, first)))
 
 /* For a destructor `void *foo_free(Foo *)`: defines foo_freep() for use with _cleanup_. */
 #define DEFINE_CLEANUP(type, function)                     \
