@@ -13,18 +13,18 @@
 #define _public_printf_(string, first) __attribute__((format(printf, string, first)))
 
 /* For a destructor `void *foo_free(Foo *)`: defines foo_freep() for use with _cleanup_. */
-#define DEFINE_CLEANUP(type, function)                     \
-    static inline void function##p(type **pointer)         \
-    {                                                      \
-        if (*pointer)                                      \
-            function(*pointer);                            \
+#define DEFINE_CLEANUP(type, function)             \
+    static inline void function##p(type **pointer) \
+    {                                              \
+        if (*pointer)                              \
+            function(*pointer);                    \
     }
 
-#define take_ptr(pointer)                          \
-    ({                                             \
-        __typeof__(pointer) _taken_ = (pointer);   \
-        (pointer) = NULL;                          \
-        _taken_;                                   \
+#define take_ptr(pointer)                        \
+    ({                                           \
+        __typeof__(pointer) _taken_ = (pointer); \
+        (pointer) = NULL;                        \
+        _taken_;                                 \
     })
 
 static inline int take_fd(int *fd)

@@ -27,34 +27,37 @@ typedef enum ErrorKind {
 
 typedef struct Error {
     ErrorKind kind;
-    char *message; /* owned; without the place */
-    char *file;    /* owned; NULL = no file; foreign bytes already escaped */
-    uint64_t line; /* 1-based; 0 = unknown */
+    char *message;     /* owned; without the place */
+    char *file;        /* owned; NULL = no file; foreign bytes already escaped */
+    uint64_t line;     /* 1-based; 0 = unknown */
     uint64_t position; /* 1-based column of a character in that line (configuration files); 0 = unknown */
-    uint64_t row;  /* 1-based data row, the header not counted; 0 = unknown */
-    char *column;  /* owned; NULL = none */
-    char *value;   /* owned; shortened to ERROR_VALUE_MAX bytes, escaped; NULL = none */
+    uint64_t row;      /* 1-based data row, the header not counted; 0 = unknown */
+    char *column;      /* owned; NULL = none */
+    char *value;       /* owned; shortened to ERROR_VALUE_MAX bytes, escaped; NULL = none */
 } Error;
 
 #define ERROR_VALUE_MAX 80
 
-/* Fills ERROR (which must be empty; NULL is allowed and ignored) and returns -1, so that `return error_set(…)` works. */
+/* Fills ERROR (which must be empty; NULL is allowed and ignored) and returns -1, so that `return error_set(…)` works.
+ */
 int error_set(Error *error, ErrorKind kind, const char *format, ...) _public_printf_(3, 4);
-/* As error_set(), with ": " and strerror(ERRNUM) added. ENOSPC, EDQUOT and EIO and the like should come as ERROR_TEMPORARY. */
+/* As error_set(), with ": " and strerror(ERRNUM) added. ENOSPC, EDQUOT and EIO and the like should come as
+ * ERROR_TEMPORARY. */
 int error_set_errno(Error *error, ErrorKind kind, int errnum, const char *format, ...) _public_printf_(4, 5);
 /* Replaces the message by PREFIX + message; for callers that know what was attempted. Returns -1. */
 int error_prefix(Error *error, const char *format, ...) _public_printf_(2, 3);
 
-/* Place setters; each copies, replaces what was there, and returns -1. LENGTH bytes that are not UTF-8 or control characters are escaped. */
+/* Place setters; each copies, replaces what was there, and returns -1. LENGTH bytes that are not UTF-8 or control
+ * characters are escaped. */
 int error_at_file(Error *error, const char *file);
 int error_at_row(Error *error, uint64_t line, uint64_t row);
 int error_at_column(Error *error, const char *column);
 int error_at_value(Error *error, const char *value, size_t length);
 
-/* "orders.csv: line 18, row 17, column "amount": message: "12x"" - only the parts that are known; configuration places read
- * "orders.yaml:7:3: message". Never NULL; the caller frees. */
+/* "orders.csv: line 18, row 17, column "amount": message: "12x"" - only the parts that are known; configuration places
+ * read "orders.yaml:7:3: message". Never NULL; the caller frees. */
 char *error_format(const Error *error);
 
-void error_clear(Error *error);               /* to empty; for _cleanup_ too */
-void error_move(Error *to, Error *from);      /* TO must be empty */
-const char *error_kind_name(ErrorKind kind);  /* "configuration", "data", … */
+void error_clear(Error *error);              /* to empty; for _cleanup_ too */
+void error_move(Error *to, Error *from);     /* TO must be empty */
+const char *error_kind_name(ErrorKind kind); /* "configuration", "data", … */

@@ -14,6 +14,7 @@ void sha256_restart(Sha256 *hash);
 void sha256_update(Sha256 *hash, const void *data, size_t n);
 void sha256_finish(Sha256 *hash, uint8_t ret_digest[static SHA256_SIZE]); /* then restart before the next use */
 void sha256_text(const uint8_t digest[static SHA256_SIZE], char ret_text[static SHA256_TEXT_SIZE]);
-bool sha256_from_text(const char *text, uint8_t ret_digest[static SHA256_SIZE]); /* false unless exactly 64 hex digits */
+bool sha256_from_text(const char *text,
+                      uint8_t ret_digest[static SHA256_SIZE]); /* false unless exactly 64 hex digits */
 
 uint64_t fnv1a64(const void *data, size_t n);

@@ -7,6 +7,7 @@
 typedef struct Mask Mask;
 Mask *mask_new(void);
 Mask *mask_free(Mask *mask);
-void mask_add(Mask *mask, const char *secret); /* copies; shorter ones are ignored; a value of several lines hides each line too */
+void mask_add(Mask *mask,
+              const char *secret); /* copies; shorter ones are ignored; a value of several lines hides each line too */
 /* A masked copy, or NULL where TEXT holds no secret. The caller frees. MASK may be NULL. */
 char *mask_apply(const Mask *mask, const char *text, size_t n);

@@ -1,5 +1,6 @@
 #pragma once
-/* The parts of frame.h that run once per value. Include frame.h, not this. Little-endian hosts only (amd64, arm64): memcpy is the codec. */
+/* The parts of frame.h that run once per value. Include frame.h, not this. Little-endian hosts only (amd64, arm64):
+ * memcpy is the codec. */
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the frame codec copies integers as they lie");
 
@@ -31,7 +32,8 @@ static inline bool row_cursor_value(RowCursor *cursor, Value *ret)
     case VALUE_DATE:
         return row_cursor_take(cursor, &ret->days, 4);
     case VALUE_TIMESTAMP:
-        return row_cursor_take(cursor, &ret->timestamp.seconds, 8) && row_cursor_take(cursor, &ret->timestamp.nanos, 4) &&
+        return row_cursor_take(cursor, &ret->timestamp.seconds, 8) &&
+               row_cursor_take(cursor, &ret->timestamp.nanos, 4) &&
                row_cursor_take(cursor, &ret->timestamp.offset, 2) && ret->timestamp.nanos < 1000000000;
     case VALUE_STRING:
     case VALUE_DECIMAL:

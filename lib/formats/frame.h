@@ -6,10 +6,10 @@
  *
  *     u32 length of the payload | u8 type | u8 0 | u16 0 | payload            all integers little-endian
  *
- * and inside a payload `str` is u32 length + bytes, `hash` is 32 bytes. A payload is at most `payload_max` bytes, given by the
- * reader; a payload with bytes left over, a length that runs past its end, an unknown type or a reserved byte that
- * is not 0 is an error, after which the stream is dead. Views (FrameText, FrameRows) point into the reader's buffer
- * and hold until its next frame_reader_reserve().
+ * and inside a payload `str` is u32 length + bytes, `hash` is 32 bytes. A payload is at most `payload_max` bytes, given
+ * by the reader; a payload with bytes left over, a length that runs past its end, an unknown type or a reserved byte
+ * that is not 0 is an error, after which the stream is dead. Views (FrameText, FrameRows) point into the reader's
+ * buffer and hold until its next frame_reader_reserve().
  *
  * On the pipe (worker → writer), in this order and no other (connectors/writer enforces it):
  *
@@ -24,9 +24,9 @@
  *     daemon → worker   BEGIN, FILE_VERDICT, TAKEN, CANCEL
  *     worker → daemon   HELLO, FILE_SEEN, FILE_NOTE, LOG, PROGRESS, ERROR, DONE
  *
- * ROWS: u16 table, u8 operation, u8 0, u32 rows, then the rows one after another, each with as many values as its table has
- * columns. A value is u8 ValueTag and, by tag: INTEGER i64 · FLOAT f64 · DATE i32 · TIMESTAMP i64 u32 i16 ·
- * STRING, DECIMAL, JSON, BINARY str · the others nothing.
+ * ROWS: u16 table, u8 operation, u8 0, u32 rows, then the rows one after another, each with as many values as its table
+ * has columns. A value is u8 ValueTag and, by tag: INTEGER i64 · FLOAT f64 · DATE i32 · TIMESTAMP i64 u32 i16 · STRING,
+ * DECIMAL, JSON, BINARY str · the others nothing.
  *
  * Version and features: both ends send FRAME_VERSION and the features they know in HELLO; another version is refused,
  * an unknown feature bit is ignored.
@@ -72,7 +72,13 @@ typedef enum FrameType {
     _FRAME_TYPE_MAX,
 } FrameType;
 
-typedef enum Operation { OPERATION_INSERT = 1, OPERATION_UPSERT, OPERATION_UPDATE, OPERATION_DELETE, _OPERATION_MAX } Operation;
+typedef enum Operation {
+    OPERATION_INSERT = 1,
+    OPERATION_UPSERT,
+    OPERATION_UPDATE,
+    OPERATION_DELETE,
+    _OPERATION_MAX
+} Operation;
 
 typedef struct FrameText {
     const char *data;
@@ -94,7 +100,12 @@ typedef enum FileEnd {
     _FILE_END_MAX,
 } FileEnd;
 
-typedef enum FileVerdict { FILE_LOAD = 1, FILE_SKIP, FILE_UNKNOWN /* only in the writer's answer: not there */, _FILE_VERDICT_MAX } FileVerdict;
+typedef enum FileVerdict {
+    FILE_LOAD = 1,
+    FILE_SKIP,
+    FILE_UNKNOWN /* only in the writer's answer: not there */,
+    _FILE_VERDICT_MAX
+} FileVerdict;
 
 enum { TABLE_DECLARED = 1 };
 
@@ -132,7 +143,7 @@ typedef struct Frame {
             uint8_t hash[SHA256_SIZE];
             uint64_t size;
             FrameText name; /* the file's base name, bytes as they are */
-        } file; /* FILE_BEGIN and FILE_SEEN */
+        } file;             /* FILE_BEGIN and FILE_SEEN */
         struct {
             FileEnd outcome;
             uint8_t hash[SHA256_SIZE]; /* of the bytes that were loaded */
@@ -171,7 +182,7 @@ typedef struct Frame {
         } taken;
         struct {
             uint64_t sequence;
-            uint64_t rows; /* of this commit */
+            uint64_t rows;   /* of this commit */
             FrameText state; /* empty: unchanged */
         } committed;
         struct {
@@ -219,7 +230,8 @@ typedef struct FrameReader {
 
 void frame_reader_init(FrameReader *reader, uint32_t payload_max);
 void frame_reader_clear(FrameReader *reader);
-/* Room for at least one more byte, and for the whole of a frame whose header is known: *ret_n bytes at the returned pointer. Invalidates views. */
+/* Room for at least one more byte, and for the whole of a frame whose header is known: *ret_n bytes at the returned
+ * pointer. Invalidates views. */
 uint8_t *frame_reader_reserve(FrameReader *reader, size_t *ret_n);
 void frame_reader_added(FrameReader *reader, size_t n);
 /* The next frame; FRAME_E_MORE; or negative with ERROR: the bytes are not the protocol. */
@@ -252,7 +264,8 @@ static inline size_t rows_size(const RowsWriter *rows)
 {
     return rows->buffer->end - rows->start;
 }
-/* A row: put as many values as the table has columns, then rows_row_done(); to drop a half-put row, rows_rewind() to the mark. */
+/* A row: put as many values as the table has columns, then rows_row_done(); to drop a half-put row, rows_rewind() to
+ * the mark. */
 static inline size_t rows_mark(const RowsWriter *rows)
 {
     return rows->buffer->end - rows->start;
@@ -272,6 +285,7 @@ static inline void rows_put_integer(RowsWriter *rows, int64_t value);
 static inline void rows_put_float(RowsWriter *rows, double value);
 static inline void rows_put_date(RowsWriter *rows, int32_t days);
 static inline void rows_put_timestamp(RowsWriter *rows, const Timestamp *value);
-static inline void rows_put_text(RowsWriter *rows, ValueTag tag, const char *data, size_t length); /* STRING, DECIMAL, JSON, BINARY */
+static inline void rows_put_text(RowsWriter *rows, ValueTag tag, const char *data,
+                                 size_t length); /* STRING, DECIMAL, JSON, BINARY */
 
 #include "lib/formats/frame-inline.h"

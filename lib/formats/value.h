@@ -10,8 +10,8 @@
 
 typedef enum ColumnType {
     COLUMN_STRING = 1,
-    COLUMN_INTEGER,   /* signed 64-bit */
-    COLUMN_FLOAT,     /* IEEE 754 double, finite */
+    COLUMN_INTEGER, /* signed 64-bit */
+    COLUMN_FLOAT,   /* IEEE 754 double, finite */
     COLUMN_BOOLEAN,
     COLUMN_DATE,
     COLUMN_TIMESTAMP, /* with or without a zone; the value tells */
@@ -21,7 +21,7 @@ typedef enum ColumnType {
     _COLUMN_TYPE_MAX,
 } ColumnType;
 
-const char *column_type_name(ColumnType type); /* "string", "integer", … as configuration files write it */
+const char *column_type_name(ColumnType type);      /* "string", "integer", … as configuration files write it */
 ColumnType column_type_from_name(const char *name); /* 0 if unknown */
 
 typedef enum ValueTag {

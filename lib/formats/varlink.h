@@ -13,7 +13,8 @@
 
 enum { VARLINK_E_MORE = 1 };
 
-/* Takes one message off the front of INPUT. VARLINK_E_MORE: no NUL yet. Negative: too long (even while incomplete), not JSON, or not an object. */
+/* Takes one message off the front of INPUT. VARLINK_E_MORE: no NUL yet. Negative: too long (even while incomplete), not
+ * JSON, or not an object. */
 int varlink_take(Buffer *input, size_t message_max, json_t **ret, Error *error);
 /* Appends OBJECT and its NUL. The reference stays the caller's. */
 void varlink_put(Buffer *output, const json_t *object);
