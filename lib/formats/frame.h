@@ -209,6 +209,8 @@ typedef struct Frame {
     };
 } Frame;
 
+const char *frame_type_name(FrameType type); /* "HELLO", … for messages */
+
 /* Appends FRAME (any type but ROWS) to BUFFER. Lengths are asserted: the caller bounds them. */
 void frame_encode(Buffer *buffer, const Frame *frame);
 
