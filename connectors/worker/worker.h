@@ -3,8 +3,9 @@
  * A source's view of its sync: where operations go. All calls block until taken (the pipe is the back-pressure), and fail with
  * ERROR_CANCELLED once the daemon says CANCEL or the writer is gone.
  *
- * BEGIN's configuration for a worker: {"connection", "run_id", "max_value_size", "sandbox", "full", "source": {…}, and all
- * top-level keys of the connection but its destination}, secrets resolved, defaults filled in, paths absolute.
+ * BEGIN's configuration for a worker: {"connection", "run_id", "full", "max_value_size", "sandbox", "source": {…}, and all
+ * top-level keys of the connection but its destination}, secrets resolved, defaults filled in, paths absolute: its
+ * shape is written down at the top of daemon/wherryd/config.h.
  */
 #include "lib/formats/frame.h"
 

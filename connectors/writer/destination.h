@@ -12,8 +12,9 @@
  * another run". `commit` writes rows, DDL, state and ledger marker in one transaction, only after the compare-and-swap was seen to change one row, and
  * returns after the data is on disk. After any failed call but abort and close, the library calls abort.
  *
- * BEGIN's configuration for a writer: {"connection", "run_id", "write_mode", "files": true where the source is files, "max_value_size", "sandbox",
- * "destination": {…}} with secrets resolved, defaults filled in, paths absolute.
+ * BEGIN's configuration for a writer: {"connection", "run_id", "full", "files": true where the source is files, "write_mode",
+ * "dest_table", "commit_interval", "max_value_size", "sandbox", "destination": {…}} with secrets resolved, defaults filled
+ * in, paths absolute: its shape is written down at the top of daemon/wherryd/config.h.
  */
 #include <jansson.h>
 

@@ -2,10 +2,54 @@
 /*
  * Configuration: wherry.yaml and pipelines.d/NAME.yaml, checked against the key tables.
  *
- * A checked connection is a small struct plus one compact JSON text (defaults filled in, paths absolute, secrets still as references), so that ten thousand of
- * them fit in memory; libfyaml's documents are freed at once. Errors carry file, line and column.
+ * A checked connection is a small struct plus one compact JSON text (defaults filled in, paths absolute, secrets still
+ * as references), so that ten thousand of them fit in memory; the YAML documents are freed at once. Errors carry file,
+ * line and column.
  *
- * Secret references stand in the JSON as {"$secret": {"kind": "env"|"file"|"credential", "name": "…"}} and are resolved when a sync starts.
+ * The JSON of a connection; every key is there unless marked "absent":
+ *
+ *   {"name": "orders",
+ *    "frequency": 900,                  seconds; 0: manual
+ *    "paused": false,
+ *    "write_mode": "append",            append | truncate
+ *    "retry_cap": 3,
+ *    "max_value_size": 16777216,        bytes
+ *    "stall_timeout": 1800,             seconds; 0: off
+ *    "commit_interval": 1,              seconds; 0: each checkpoint
+ *    "log_level": "info",               debug | info | notice | warning | error
+ *    "sandbox": {"mode": "default",     default | strict
+ *                "memory": 268435456,   bytes; absent: the program's own bound
+ *                "ports": [443]},       absent: any
+ *    "source": {"type": "files",
+ *               "dir": "/srv/incoming", absolute, not necessarily there
+ *               "file_pattern": "*.csv", a glob on names; "*" where the file gives none
+ *               "watch": false},
+ *    -- what a files source adds at the top:
+ *    "format": "csv",                   csv | ndjson | fixed_width
+ *    "csv": {"delimiter": ",",          one ASCII character; "csv" is absent for other formats
+ *            "quote": "\"",
+ *            "header": true,
+ *            "null": "NA",              the text that stands for NULL; absent: none
+ *            "empty": "null"},          null | keep
+ *    "encoding": "utf-8",               a name that iconv knows, as the file writes it
+ *    "dest_table": "orders",
+ *    "columns": [{"source": "id",       a name; with csv.header false an integer, the 1-based position
+ *                 "dest": "order_id",
+ *                 "type": "integer",    as column_type_name()
+ *                 "required": true,
+ *                 "start": 1,           fixed_width only, else absent: 1-based
+ *                 "width": 8}],
+ *    "destination": {"type": "sqlite",
+ *                    "path": "/var/lib/wherry/orders.db",   absolute; from `url` or `path`
+ *                    "journal_mode": "wal",                 wal | truncate; absent: an existing database keeps its own
+ *                    "busy_timeout": 60}}                   seconds
+ *
+ * The worker gets all of it but "name" and "destination", plus {"connection", "run_id", "full"}. The writer gets
+ * {"connection", "run_id", "full", "files", "write_mode", "dest_table", "commit_interval", "max_value_size", "sandbox",
+ * "destination"} ("files": true where the source is files).
+ *
+ * Secret references stand in the JSON as {"$secret": {"kind": "env"|"file"|"credential", "name": "…"}} and are resolved
+ * when a sync starts.
  */
 #include <jansson.h>
 #include <stdbool.h>
@@ -14,59 +58,85 @@
 #include "lib/basics/error.h"
 #include "lib/basics/mask.h"
 
+/* What tells a changed file from an unchanged one. All zero: never taken for unchanged. */
+typedef struct ConfigStamp {
+    uint64_t inode;
+    int64_t size;
+    int64_t modified_ns, changed_ns;
+} ConfigStamp;
+
+/* Shared by reference count between the sets of successive loads: the same pointer means that nothing changed. */
 typedef struct ConnectionConfig {
+    unsigned references;
     char *name;
-    char *path;             /* of its file */
-    char *source;           /* type */
-    char *destination;      /* type */
-    char *identity;         /* of the destination, for syncs that must queue; NULL: none */
-    char *watch_dir;        /* files with watch: true; else NULL */
-    char *json;             /* compact; the whole connection */
-    uint32_t frequency_s;   /* 0: manual */
+    char *path;              /* of its file */
+    const char *source;      /* type; static */
+    const char *destination; /* type; static */
+    char *identity;          /* of the destination, for syncs that must queue; NULL: none */
+    char *watch_dir;         /* files with watch: true; else NULL */
+    char *json;              /* compact; the whole connection */
+    char *warnings;          /* formatted as in ConfigSet, joined by "\n"; NULL: none */
+    ConfigStamp stamp;
+    uint32_t frequency_s;     /* 0: manual */
     uint32_t stall_timeout_s; /* 0: off */
     uint32_t retry_cap;
-    uint32_t log_level;     /* syslog priority threshold */
-    bool paused;            /* starts paused */
-    bool local;             /* its source and destination are local: may take the places kept for such */
+    uint32_t log_level; /* syslog priority threshold */
+    bool paused;        /* starts paused */
+    bool local;         /* its source and destination are local: may take the places kept for such */
 } ConnectionConfig;
 
-void connection_config_free(ConnectionConfig *config);
+/* A sync that outlives a reload keeps its own reference. Loop thread only: the count is not atomic. */
+ConnectionConfig *connection_config_ref(ConnectionConfig *config);
+ConnectionConfig *
+connection_config_free(ConnectionConfig *config); /* gives one reference up; NULL is fine; returns NULL */
+DEFINE_CLEANUP(ConnectionConfig, connection_config_free)
 
 typedef struct DaemonConfig {
-    uint32_t max_syncs;
-    uint32_t log_level;
-    json_t *destinations; /* NAME → object */
-    json_t *defaults;
+    uint32_t max_syncs;   /* default: twice the cores */
+    uint32_t log_level;   /* syslog priority threshold */
+    json_t *destinations; /* NAME → object, checked and completed */
+    json_t *defaults;     /* as written */
 } DaemonConfig;
 
+/* A broken file; the others are not affected. */
 typedef struct ConfigProblem {
-    char *name;    /* of the connection; NULL: wherry.yaml itself */
-    char *message; /* formatted, with file:line:column; several problems of one file joined by "\n" */
+    char *name;    /* of the connection, printable; NULL: wherry.yaml itself */
+    char *message; /* "orders.yaml:7:3: unknown key …"; several problems of one file joined by "\n" */
 } ConfigProblem;
 
 typedef struct ConfigSet {
     DaemonConfig daemon;
     ConnectionConfig **connections; /* sorted by name */
     size_t connection_count;
-    ConfigProblem *problems; /* broken files; the others are not affected */
+    ConfigProblem *problems; /* sorted by file name */
     size_t problem_count;
-    char **warnings;         /* "orders.yaml:9:8: warning: …" */
+    char **warnings; /* "orders.yaml:9:8: warning: …" */
     size_t warning_count;
 } ConfigSet;
 
-void config_set_free(ConfigSet *set);
+ConfigSet *config_set_free(ConfigSet *set);
 DEFINE_CLEANUP(ConfigSet, config_set_free)
 
-/* Reads CONFIG_DIR/wherry.yaml (absent: defaults) and CONFIG_DIR/pipelines.d/ *.yaml. Never fails as a whole except when wherry.yaml is bad or CONFIG_DIR
- * unreadable (negative, ERROR). STATE_DIR: no destination may lie under its daemon/ folder. PREVIOUS may be NULL; files unchanged since (inode, size, mtime) are taken over from it
- * without parsing. */
-int config_load(const char *config_dir, const char *state_dir, const ConfigSet *previous, ConfigSet **ret, Error *error);
-/* One file outside pipelines.d (`--once --file`, `check FILE`). LEND_DIR: source directory for a file without `source:`; NULL: none. Problems are in the set. */
-int config_load_file(const char *config_dir, const char *state_dir, const char *path, const char *lend_dir, ConfigSet **ret, Error *error);
+/* The connection called NAME, or NULL. Borrowed. */
+ConnectionConfig *config_set_find(const ConfigSet *set, const char *name);
 
-/* The BEGIN configuration for the worker and for the writer, secrets resolved (each only its own) and added to MASK. ERROR_CONFIGURATION names a secret
- * that cannot be had, never a value. */
-int config_resolve(const ConnectionConfig *config, const char *run_id, bool full, Mask *mask, json_t **ret_worker, json_t **ret_writer, Error *error);
+/* Reads CONFIG_DIR/wherry.yaml (absent: defaults) and the .yaml files of CONFIG_DIR/pipelines.d. Fails as a whole only
+ * when wherry.yaml is bad or a folder cannot be read (negative, ERROR; the message may have several lines, each with
+ * its place). STATE_DIR: no destination may lie under its daemon/ folder; NULL: not checked. PREVIOUS may be NULL;
+ * connections whose file and wherry.yaml did not change since are taken over from it without parsing, and those whose
+ * meaning did not change keep their pointer. */
+int config_load(const char *config_dir, const char *state_dir, const ConfigSet *previous, ConfigSet **ret,
+                Error *error);
+/* One file outside pipelines.d (`--once --file`, `check FILE`), with CONFIG_DIR/wherry.yaml where that exists. The
+ * connection is called after the file: lower case, and "_" for what a name cannot hold. LEND_DIR: source directory for
+ * a file without `source:`; NULL: none. Problems are in the set. */
+int config_load_file(const char *config_dir, const char *state_dir, const char *path, const char *lend_dir,
+                     ConfigSet **ret, Error *error);
+
+/* The BEGIN configuration for the worker and for the writer (see above), secrets resolved (each only its own) and added
+ * to MASK. ERROR_CONFIGURATION names a secret that cannot be had, never a value. */
+int config_resolve(const ConnectionConfig *config, const char *run_id, bool full, Mask *mask, json_t **ret_worker,
+                   json_t **ret_writer, Error *error);
 
 /* The JSON Schema of a pipeline file, made from the key tables. The caller owns the reference. */
 json_t *config_schema(void);
