@@ -1,0 +1,50 @@
+"""Fixtures: `wherry`, a private installation of the build under test; `plain_wherry`, of the one without sanitizers."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import harness
+
+
+def pytest_configure(config):
+    harness.become_subreaper()
+    config.addinivalue_line("markers", "full: a long sweep, run by tests/run --full")
+
+
+@pytest.fixture(scope="session")
+def build():
+    return harness.default_build()
+
+
+@pytest.fixture(scope="session")
+def plain_build():
+    found = harness.plain_build()
+    if found is None:
+        pytest.skip("needs a build without sanitizers; set WHERRY_PLAIN_BUILD to one")
+    return found
+
+
+@pytest.fixture(autouse=True)
+def no_process_left():
+    """Whatever a test started has ended with it."""
+    yield
+    left = harness.leftovers()
+    assert not left, f"still running after the test: {left}"
+
+
+@pytest.fixture
+def wherry(build):
+    installation = harness.Wherry(build)
+    yield installation
+    installation.close()
+
+
+@pytest.fixture
+def plain_wherry(plain_build):
+    installation = harness.Wherry(plain_build)
+    yield installation
+    installation.close()
