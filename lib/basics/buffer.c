@@ -76,8 +76,10 @@ void buffer_clear(Buffer *buffer)
 void buffer_reserve_slow(Buffer *buffer, size_t n)
 {
     size_t length = buffer_length(buffer);
-    if (buffer->begin > 0 && buffer->allocated - length >= n && buffer->begin >= length) {
-        memcpy(buffer->data, buffer->data + buffer->begin, length);
+    /* Moving pays where at least half as much was consumed as has to be moved: else a full queue would move itself at
+     * every append. */
+    if (buffer->begin > 0 && buffer->allocated - length >= n && buffer->begin >= length / 2) {
+        memmove(buffer->data, buffer->data + buffer->begin, length);
     } else {
         size_t wanted =
             MAX_OF(length + n, MAX_OF(buffer->allocated + buffer->allocated / 2, (size_t)BUFFER_FIRST_SIZE));

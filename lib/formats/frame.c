@@ -212,7 +212,7 @@ void frame_encode(Buffer *buffer, const Frame *frame)
 RowsWriter rows_begin(Buffer *buffer, uint16_t table, Operation operation)
 {
     /* Positions are kept from the start of the memory: nothing may be consumed while a frame is open. */
-    RowsWriter rows = { .buffer = buffer, .start = buffer->end };
+    RowsWriter rows = { .buffer = buffer };
     if (buffer->begin > 0 && buffer_length(buffer) == 0)
         buffer_reset(buffer);
     assert(buffer->begin == 0);
@@ -369,6 +369,8 @@ static uint32_t payload_length(const Buffer *buffer)
 uint8_t *frame_reader_reserve(FrameReader *reader, size_t *ret_n)
 {
     size_t have = buffer_length(&reader->buffer), wanted = FRAME_READ_SIZE;
+    if (have == 0)
+        buffer_reset(&reader->buffer);
     if (have >= FRAME_HEADER_SIZE) {
         size_t whole = (size_t)FRAME_HEADER_SIZE + MIN_OF(payload_length(&reader->buffer), reader->payload_max);
         if (whole > have)
