@@ -1,0 +1,64 @@
+#pragma once
+/*
+ * What is done with a file: the decisions on the ledger in state.db, for one sync. Core passes frames in and does what
+ * comes out; nothing here does I/O but to the store.
+ *
+ * Content, not names, is what is loaded once: a file is its SHA-256. PENDING → PROCESSING → COMMITTED or FAILED; a
+ * FAILED one is tried again by later syncs until it has had `retry_cap` attempts, after which it is left out until
+ * requeued. Only errors of the file itself count as attempts.
+ *
+ * The ledger alone decides only where it is as new as the destination, that is where the destination's last commit is
+ * the one that the cache knows. Elsewhere (state.db deleted, the destination restored, a commit whose report was lost)
+ * the writer is asked, who can look.
+ *
+ * The order of calls: ledger_start() before the programs, ledger_opened() at OPENED, then for each file
+ * ledger_file_seen(), perhaps ledger_file_verdict(), perhaps ledger_file_done(); ledger_file_note() at FILE_NOTE.
+ * Hashes and names are as they stand in the frames.
+ */
+#include "daemon/wherryd/store.h"
+#include "lib/formats/frame.h"
+
+typedef struct LedgerOptions {
+    const char *connection;
+    const char *run_id;
+    uint32_t retry_cap; /* attempts; 0 counts as 1 */
+    bool full;          /* load every file again */
+} LedgerOptions;
+
+typedef enum LedgerVerdict {
+    LEDGER_LOAD = 1,   /* answer FILE_LOAD */
+    LEDGER_SKIP,       /* answer FILE_SKIP */
+    LEDGER_ASK_WRITER, /* send FILE_SEEN to the writer; its answer goes to ledger_file_verdict() */
+} LedgerVerdict;
+
+typedef struct LedgerAnswer {
+    LedgerVerdict verdict;
+    char *note;  /* owned; NULL: nothing to say. A warning of the run, one line, printable */
+    bool repeat; /* earlier syncs have said it too: not worth a log line again */
+} LedgerAnswer;
+void ledger_answer_clear(LedgerAnswer *answer);
+
+typedef struct Ledger Ledger;
+/* Puts files that a dead run left in PROCESSING back to PENDING. COUNTS (borrowed, outlives the ledger) is kept up to
+ * date by every call below. */
+int ledger_start(Store *store, const LedgerOptions *options, RunCounts *counts, Ledger **ret, Error *error);
+Ledger *ledger_free(Ledger *ledger);
+DEFINE_CLEANUP(Ledger, ledger_free)
+
+/* What the destination said it committed last. Without this call nothing is trusted. */
+int ledger_opened(Ledger *ledger, uint64_t sequence, FrameText run_id, Error *error);
+/* A worker asks: FILE_SEEN. One question at a time: the worker waits for its answer. */
+int ledger_file_seen(Ledger *ledger, FrameText name, const uint8_t hash[static SHA256_SIZE], LedgerAnswer *ret,
+                     Error *error);
+/* The writer's answer about the file that was asked about: FILE_SKIP (it is there) or FILE_UNKNOWN; any other hash or
+ * verdict is ERROR_INTERNAL. */
+int ledger_file_verdict(Ledger *ledger, const uint8_t hash[static SHA256_SIZE], FileVerdict verdict, LedgerAnswer *ret,
+                        Error *error);
+/* FILE_DONE from the writer. ROWS and QUARANTINED as there; WHY: its error text, empty for LOADED. Call it in one
+ * transaction (store_begin()) with store_connection_put_state() for the same commit: only then is what the ledger
+ * trusts true after a crash. RET_NOTE (owned by the caller, may be NULL as a pointer): for CHANGED and for a file that
+ * has now reached the cap. ERROR_INTERNAL: no such file is being loaded. */
+int ledger_file_done(Ledger *ledger, const uint8_t hash[static SHA256_SIZE], FileEnd outcome, int64_t rows,
+                     int64_t quarantined, FrameText why, char **ret_note, Error *error);
+/* FILE_NOTE from the worker: a file that could not be hashed (FAILED), or is still changing (skipped). */
+void ledger_file_note(Ledger *ledger, bool failed);
