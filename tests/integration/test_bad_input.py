@@ -1,4 +1,4 @@
-"""Bad input of every kind: a clear error that names the place, the good files beside it loaded, nothing lost or half-loaded."""
+"""Bad input of every kind: an error that names the place, the good files loaded, nothing lost or half-loaded."""
 
 import gzip
 import os
