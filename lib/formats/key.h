@@ -10,50 +10,76 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "lib/basics/error.h"
+#include "lib/basics/cleanup.h"
+
+#define KEY_NAME_MAX 255 /* bytes of a table's or column's name */
 
 typedef enum KeyType {
-    KEY_STRING,
-    KEY_TEXT1, /* a string of exactly one ASCII character */
+    KEY_STRING,    /* text; inside `source:` and `destination:` also a secret reference */
+    KEY_NAME,      /* of a table or column: 1 … KEY_NAME_MAX bytes without control characters */
+    KEY_FIELD,     /* a field of the input: a name, or (a bare number) a 1-based position, an integer afterwards */
+    KEY_CHARACTER, /* a string of exactly one ASCII character */
     KEY_BOOLEAN,
     KEY_INTEGER,   /* minimum … maximum */
     KEY_NUMBER,    /* a fraction: minimum … maximum */
-    KEY_DURATION,  /* [0-9]+(s|m|h|d), in seconds afterwards */
+    KEY_DURATION,  /* [0-9]+(s|m|h|d), in seconds afterwards: minimum … maximum */
     KEY_FREQUENCY, /* a duration of at least 1 s, or "manual" (0 afterwards) */
-    KEY_SIZE,      /* bytes: [0-9]+[KMG]?, binary units */
+    KEY_SIZE,      /* bytes: [0-9]+[KMG]?, binary units: minimum … maximum */
     KEY_ENUM,      /* one of `choices` */
-    KEY_PATH,      /* relative to the file's folder; absolute afterwards */
-    KEY_LIST,      /* of strings, or of maps described by `fields` */
-    KEY_MAP,       /* described by `fields` */
+    KEY_PATH,      /* local; relative to the file's folder; absolute afterwards */
+    KEY_LIST,      /* of maps described by `fields`, or without these of `items` (minimum … maximum are theirs) */
+    KEY_MAP,       /* described by `fields`; a single word is short for its first field */
+    KEY_CONNECTOR, /* `source`, `destination`: described by the ConnectorKeys that its "type" names */
     KEY_ANY,       /* passed through as it is (a connector's own configuration) */
 } KeyType;
+
+/* A word that is known from Filedge or planned, refused by name. */
+typedef struct KeyLater {
+    const char *word;    /* NULL ends a list */
+    const char *instead; /* what to do now; NULL: nothing to say */
+} KeyLater;
 
 typedef struct Key Key;
 struct Key {
     const char *name; /* NULL ends a table */
     KeyType type;
     bool required;
+    bool shorthand;             /* KEY_MAP: a word stands for a map with just its first field */
     const char *fallback;       /* the default, as a file would write it; NULL: absent */
-    const char *const *choices; /* KEY_ENUM; also further words a KEY_DURATION, KEY_STRING or KEY_BOOLEAN may have
-                                   ("off"); NULL-terminated */
-    int64_t minimum, maximum;   /* KEY_INTEGER, KEY_SIZE, KEY_DURATION; 0, 0: any non-negative */
+    const char *const *choices; /* KEY_ENUM; also words that another type may have besides ("off", which is 0 afterwards,
+                                   for a duration; "tab" for a character): NULL-terminated */
+    int64_t minimum, maximum;   /* maximum 0: none */
     const Key *fields;          /* KEY_MAP, KEY_LIST */
-    const char *not_yet;        /* known from Filedge or planned, refused by name: what to do instead */
+    KeyType items;              /* KEY_LIST without fields */
+    const KeyLater *later;      /* words of an enumeration (or "true" of a boolean) that are not supported yet */
+    const char *not_yet;        /* the whole key is not supported yet: what to do instead ("" where there is nothing) */
+    const char *no_effect;      /* accepted and left out: the warning's reason ("" where there is nothing to warn of) */
     const char *description;    /* one sentence, for the schema and the manual */
 };
 
+/* How complete() speaks to the parser. PATH names a key of the connection: "columns[2].type". A value that was given but
+ * is bad has been reported already, and is JSON null in the object. */
+typedef struct KeyReport KeyReport;
+struct KeyReport {
+    const char *folder; /* of the file: what relative paths are relative to; absolute */
+    void (*say)(KeyReport *report, bool warning, const char *path, const char *message);
+    bool (*given)(KeyReport *report, const char *path); /* written in the file itself, not filled in? */
+};
+void key_problem(KeyReport *report, const char *path, const char *format, ...) _public_printf_(3, 4);
+void key_warning(KeyReport *report, const char *path, const char *format, ...) _public_printf_(3, 4);
+
 typedef struct ConnectorKeys {
     const char *type; /* "files", "sqlite" */
+    bool local;       /* needs no network */
     const Key *own;   /* inside `source:` or `destination:` */
-    const Key *top;   /* at the top level of a connection with this source or destination */
-    /* Checks what a table cannot say, and completes CONNECTION (the whole object: defaults filled in, paths absolute,
-     * aliases settled). On failure names the offending key as a path in *ret_key ("columns[2].type", static or owned by
-     * CONNECTION's lifetime via a static buffer), so that the parser can add line and column. NULL: nothing to check.
-     */
-    int (*complete)(json_t *connection, const char **ret_key, Error *error);
+    const Key *top;   /* at the top level of a connection with this source or destination; may be NULL */
+    /* Checks what a table cannot say, and completes CONNECTION (the whole object, defaults filled in): paths absolute,
+     * aliases settled. Called a second time it changes nothing. For a destination of wherry.yaml CONNECTION has nothing
+     * but "destination". NULL: nothing to check. */
+    void (*complete)(json_t *connection, KeyReport *report);
     /* What two connections must share for their syncs to run one after another ("sqlite:/abs/path"), malloc'ed; NULL
      * function or result: nothing. */
     char *(*identity)(const json_t *connection);
-    /* Plain paths that must not lie under the daemon's own state; may be NULL. */
+    /* A plain path that must not lie under the daemon's own state; borrowed from CONNECTION. NULL function or result: none. */
     const char *(*database_path)(const json_t *connection);
 } ConnectorKeys;

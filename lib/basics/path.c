@@ -1,0 +1,80 @@
+/*
+ * Two names may be one file, and the file may not be there yet. path_canonical() answers for such names too: it asks the
+ * kernel for the deepest folder that exists and appends the rest as text. A symbolic link whose target does not exist is
+ * followed by hand, since whoever creates the file through it will create the target.
+ */
+#include "lib/basics/path.h"
+
+#include <limits.h>
+#include <string.h>
+
+#include "lib/basics/buffer.h"
+
+#define LINKS_MAX 40 /* as the kernel's own bound, see path_resolution(7) */
+
+char *path_join(const char *folder, const char *path)
+{
+    if (path[0] == '/')
+        return xstrdup(path);
+    size_t n = strlen(folder);
+    return xasprintf("%s%s%s", folder, n > 0 && folder[n - 1] == '/' ? "" : "/", path);
+}
+
+char *path_folder(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    if (!slash)
+        return xstrdup(".");
+    return slash == path ? xstrdup("/") : xstrndup(path, (size_t)(slash - path));
+}
+
+/* Where the link PATH leads, as an absolute name, or NULL: no link. */
+static char *link_target(const char *path)
+{
+    char target[PATH_MAX];
+    ssize_t n = readlink(path, target, sizeof(target) - 1);
+    if (n < 0)
+        return NULL;
+    target[n] = '\0';
+    _cleanup_(freep) char *folder = path_folder(path);
+    return path_join(folder, target);
+}
+
+static char *append(const char *folder, const char *name)
+{
+    if (strcmp(name, ".") == 0 || *name == '\0')
+        return xstrdup(folder);
+    return strcmp(name, "..") == 0 ? path_folder(folder) : path_join(folder, name);
+}
+
+static char *canonical(const char *path, int links)
+{
+    char *real = realpath(path, NULL);
+    if (real)
+        return real;
+    if (strcmp(path, "/") == 0)
+        return xstrdup("/");
+    _cleanup_(freep) char *trimmed = xstrdup(path);
+    for (size_t n = strlen(trimmed); n > 1 && trimmed[n - 1] == '/'; n--)
+        trimmed[n - 1] = '\0';
+    _cleanup_(freep) char *target = links > 0 ? link_target(trimmed) : NULL;
+    if (target)
+        return canonical(target, links - 1);
+    _cleanup_(freep) char *folder = path_folder(trimmed);
+    _cleanup_(freep) char *resolved = canonical(folder, links);
+    return append(resolved, strrchr(trimmed, '/') + 1);
+}
+
+char *path_canonical(const char *path)
+{
+    bool resolvable = path && path[0] == '/' && strlen(path) < PATH_MAX;
+    return resolvable ? canonical(path, LINKS_MAX) : xstrdup(path ? path : "");
+}
+
+bool path_is_below(const char *path, const char *folder)
+{
+    size_t n = strlen(folder);
+    if (strcmp(folder, "/") == 0)
+        return true;
+    return strncmp(path, folder, n) == 0 && (path[n] == '/' || path[n] == '\0');
+}

@@ -1,0 +1,10 @@
+#pragma once
+/* File names as text, and where they lead. All results are malloc'ed. */
+#include <stdbool.h>
+
+char *path_join(const char *folder, const char *path); /* PATH itself where it is absolute; no component is touched */
+char *path_folder(const char *path);                   /* what stands before the last "/"; "." or "/" where nothing does */
+/* Where the absolute PATH leads: symbolic links (dangling ones too), "." and ".." resolved as far as something is
+ * there, the rest appended as text. */
+char *path_canonical(const char *path);
+bool path_is_below(const char *path, const char *folder); /* or FOLDER itself; both canonical */
