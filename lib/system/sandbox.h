@@ -2,8 +2,8 @@
 /*
  * Locks this process down for good, before it reads foreign bytes: no_new_privs, Landlock, seccomp, rlimits.
  *
- * The policy names everything that stays possible; the rest is refused. Layers that this kernel lacks are left out and reported,
- * or refused where `strict`. Order and traps: see sandbox.c.
+ * The policy names everything that stays possible; the rest is refused. Layers that this kernel lacks are left out and
+ * reported, or refused where `strict`. Order and traps: see sandbox.c.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -41,21 +41,22 @@ typedef struct SandboxPolicy {
     const SandboxPath *paths;
     size_t path_count;
     SandboxNetwork network;
-    bool unix_sockets;      /* a destination whose URL names one */
-    bool may_execute;       /* a source that runs programs; otherwise execve is refused */
-    const uint16_t *ports;  /* with outbound network: only these and 53; NULL: all */
+    bool unix_sockets;     /* a destination whose URL names one */
+    bool may_execute;      /* a source that runs programs; otherwise execve is refused */
+    const uint16_t *ports; /* with outbound network: only these and 53; NULL: all */
     size_t port_count;
-    uint64_t data_bytes;    /* RLIMIT_DATA; 0: not set (sanitizer builds never set it) */
-    uint64_t file_bytes;    /* RLIMIT_FSIZE; 0: none of our own */
-    unsigned descriptors;   /* RLIMIT_NOFILE; 0: 256 */
-    bool strict;            /* a missing layer is an error */
+    uint64_t data_bytes;  /* RLIMIT_DATA; 0: not set (sanitizer builds never set it) */
+    uint64_t file_bytes;  /* RLIMIT_FSIZE; 0: none of our own */
+    unsigned descriptors; /* RLIMIT_NOFILE; 0: 256 */
+    bool strict;          /* a missing layer is an error */
 } SandboxPolicy;
 
 /* To be called first thing in main() of a worker or writer: parent-death signal (and ends at once where the parent is
- * gone), own process group, not dumpable, core 0, umask 077, an environment of PATH, LANG=C.UTF-8, TZ=UTC and `WHERRY_*` test
- * hooks only where built with them, every descriptor from KEEP on closed. */
+ * gone), own process group, not dumpable, core 0, umask 077, an environment of PATH, LANG=C.UTF-8, TZ=UTC and
+ * `WHERRY_*` test hooks only where built with them, every descriptor from KEEP on closed. */
 int sandbox_early(int keep, Error *error);
-/* Irrevocable. RET_LAYERS: those that hold, for sandbox_describe(). Strict and a layer missing: ERROR_CONFIGURATION naming it. */
+/* Irrevocable. RET_LAYERS: those that hold, for sandbox_describe(). Strict and a layer missing: ERROR_CONFIGURATION
+ * naming it. */
 int sandbox_enter(const SandboxPolicy *policy, unsigned *ret_layers, Error *error);
 /* "no_new_privs, seccomp, landlock (files, scopes)"; what is missing with why. The caller frees. */
 char *sandbox_describe(unsigned layers, const SandboxPolicy *policy);
