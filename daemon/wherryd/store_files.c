@@ -1,0 +1,253 @@
+/*
+ * The ledger's rows: one for each content (SHA-256) of a connection ever seen, and, for each name, which content it had
+ * last. The second is what lets a person speak of a file by name, and what makes a failure disappear from sight when a
+ * repaired file has taken its name.
+ */
+#include <stdio.h>
+
+#include "daemon/wherryd/store-private.h"
+#include "lib/basics/buffer.h"
+#include "lib/basics/clock.h"
+
+const char *file_state_name(FileState state)
+{
+    static const char *const names[] = { "PENDING", "PROCESSING", "COMMITTED", "FAILED" };
+    return (unsigned)state < ELEMENTSOF(names) ? names[state] : "UNKNOWN";
+}
+
+void file_record_clear(FileRecord *file)
+{
+    free(file->name);
+    free(file->error);
+    free(file->last_run_id);
+    *file = (FileRecord){ 0 };
+}
+
+#define FILE_COLUMNS \
+    "SELECT files.name, files.hash, state, forced, attempts, rows, error, run_id, updated_ms FROM files "
+#define OF_CONNECTION "connection = (SELECT id FROM connections WHERE name = ?1)"
+/* whose name has no newer content */
+#define SHOWN_FAILED                                                                                 \
+    "state = 3 AND EXISTS (SELECT 1 FROM file_names WHERE file_names.connection = files.connection " \
+    "AND file_names.name = files.name AND file_names.hash = files.hash)"
+
+static FileRecord file_of(const Statement *row)
+{
+    FileRecord file = {
+        .name = xstrdup(statement_text(row, 0)),
+        .state = (FileState)statement_integer(row, 2),
+        .forced = statement_integer(row, 3) != 0,
+        .attempts = (uint32_t)statement_integer(row, 4),
+        .rows = statement_integer(row, 5),
+        .error = xstrdup(statement_text(row, 6)),
+        .last_run_id = xstrdup(statement_text(row, 7)),
+        .updated_ms = statement_integer(row, 8),
+    };
+    const uint8_t *hash = sqlite3_column_blob(row->handle, 1);
+    if (hash && sqlite3_column_bytes(row->handle, 1) == SHA256_SIZE)
+        sha256_text(hash, file.hash);
+    return file;
+}
+
+/* Binds the digest itself; the bytes must outlive the statement. */
+static int bind_hash(Store *store, Statement *statement, int parameter, const char *hash,
+                     uint8_t digest[static SHA256_SIZE], Error *error)
+{
+    if (!sha256_from_text(hash, digest))
+        return error_set(error, ERROR_INTERNAL, "state database \"%s\": \"%.80s\" is not a hash", store->path, hash);
+    statement_bind_blob(statement, parameter, digest, SHA256_SIZE);
+    return 0;
+}
+
+int store_file_get(Store *store, const char *connection, const char *hash, FileRecord *ret, Error *error)
+{
+    static const char sql[] = FILE_COLUMNS "WHERE " OF_CONNECTION " AND hash = ?2";
+    uint8_t digest[SHA256_SIZE];
+    _cleanup_(statement_done) Statement statement = { 0 };
+    if (statement_get(store, sql, &statement, error) < 0)
+        return -1;
+    statement_bind_text(&statement, 1, connection);
+    if (bind_hash(store, &statement, 2, hash, digest, error) < 0)
+        return -1;
+    int r = statement_step(store, &statement, error);
+    if (r > 0)
+        *ret = file_of(&statement);
+    return r < 0 ? -1 : r > 0 ? 0 : STORE_E_NOT_FOUND;
+}
+
+static int note_name(Store *store, int64_t connection, const char *name, const char *hash, bool *ret_news, Error *error)
+{
+    static const char sql[] = "INSERT INTO file_names (connection, name, hash) VALUES (?1, ?2, ?3) "
+                              "ON CONFLICT (connection, name) DO UPDATE SET hash = excluded.hash "
+                              "WHERE hash <> excluded.hash";
+    uint8_t digest[SHA256_SIZE];
+    _cleanup_(statement_done) Statement statement = { 0 };
+    if (statement_get(store, sql, &statement, error) < 0)
+        return -1;
+    statement_bind_integer(&statement, 1, connection);
+    statement_bind_text(&statement, 2, name);
+    if (bind_hash(store, &statement, 3, hash, digest, error) < 0 || statement_run(store, &statement, error) < 0)
+        return -1;
+    if (ret_news)
+        *ret_news = sqlite3_changes(store->db) > 0;
+    return 0;
+}
+
+static int put_file(Store *store, const char *connection, const FileRecord *file, Error *error)
+{
+    static const char sql[] =
+        "INSERT INTO files (connection, hash, name, state, forced, attempts, rows, error, run_id, updated_ms) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (connection, hash) DO UPDATE SET "
+        "name = excluded.name, state = excluded.state, forced = excluded.forced, attempts = excluded.attempts, "
+        "rows = excluded.rows, error = excluded.error, run_id = excluded.run_id, updated_ms = excluded.updated_ms";
+    uint8_t digest[SHA256_SIZE];
+    int64_t id;
+    _cleanup_(statement_done) Statement statement = { 0 };
+    if (store_connection_id(store, connection, &id, error) < 0 || statement_get(store, sql, &statement, error) < 0)
+        return -1;
+    statement_bind_integer(&statement, 1, id);
+    if (bind_hash(store, &statement, 2, file->hash, digest, error) < 0)
+        return -1;
+    statement_bind_text(&statement, 3, file->name);
+    statement_bind_integer(&statement, 4, file->state);
+    statement_bind_integer(&statement, 5, file->forced);
+    statement_bind_integer(&statement, 6, file->attempts);
+    statement_bind_integer(&statement, 7, file->rows);
+    statement_bind_text(&statement, 8, file->error);
+    statement_bind_text(&statement, 9, file->last_run_id);
+    statement_bind_integer(&statement, 10, file->updated_ms ? file->updated_ms : clock_wall_ms());
+    if (statement_run(store, &statement, error) < 0)
+        return -1;
+    return note_name(store, id, file->name, file->hash, NULL, error);
+}
+
+int store_file_put(Store *store, const char *connection, const FileRecord *file, Error *error)
+{
+    return store_begin(store, error) < 0 ? -1 : store_end(store, put_file(store, connection, file, error), error);
+}
+
+static int see_file(Store *store, const char *connection, const char *name, const char *hash, bool *ret_news,
+                    Error *error)
+{
+    int64_t id;
+    if (store_connection_id(store, connection, &id, error) < 0)
+        return -1;
+    return note_name(store, id, name, hash, ret_news, error);
+}
+
+/* 1: known as such; 0: not. Looking first keeps a scan of files that are all known free of writes. */
+static int name_is_known(Store *store, const char *connection, const char *name, const char *hash, Error *error)
+{
+    static const char sql[] = "SELECT 1 FROM file_names WHERE " OF_CONNECTION " AND name = ?2 AND hash = ?3";
+    uint8_t digest[SHA256_SIZE];
+    _cleanup_(statement_done) Statement statement = { 0 };
+    if (statement_get(store, sql, &statement, error) < 0)
+        return -1;
+    statement_bind_text(&statement, 1, connection);
+    statement_bind_text(&statement, 2, name);
+    if (bind_hash(store, &statement, 3, hash, digest, error) < 0)
+        return -1;
+    return statement_step(store, &statement, error);
+}
+
+int store_file_seen(Store *store, const char *connection, const char *name, const char *hash, bool *ret_news,
+                    Error *error)
+{
+    int r = name_is_known(store, connection, name, hash, error);
+    if (r > 0)
+        *ret_news = false;
+    if (r != 0)
+        return r < 0 ? -1 : 0;
+    return store_begin(store, error) < 0
+               ? -1
+               : store_end(store, see_file(store, connection, name, hash, ret_news, error), error);
+}
+
+int store_files(Store *store, const char *connection, bool failed_only,
+                int (*each)(const FileRecord *file, void *userdata), void *userdata, Error *error)
+{
+    static const char all[] = FILE_COLUMNS "WHERE " OF_CONNECTION " ORDER BY name, updated_ms";
+    static const char failed[] = FILE_COLUMNS "WHERE " OF_CONNECTION " AND " SHOWN_FAILED " ORDER BY name";
+    _cleanup_(statement_done) Statement statement = { 0 };
+    int r = statement_get(store, failed_only ? failed : all, &statement, error);
+    if (r < 0)
+        return r;
+    statement_bind_text(&statement, 1, connection);
+    while ((r = statement_step(store, &statement, error)) > 0) {
+        _cleanup_(file_record_clear) FileRecord file = file_of(&statement);
+        r = each(&file, userdata);
+        if (r != 0)
+            return r;
+    }
+    return r;
+}
+
+/* Runs an UPDATE with the connection as ?1, the time as ?2 and perhaps a name as ?3; RET: how many rows it changed. */
+static int update_files(Store *store, const char *sql, const char *connection, const char *name, int64_t *ret,
+                        Error *error)
+{
+    _cleanup_(statement_done) Statement statement = { 0 };
+    if (statement_get(store, sql, &statement, error) < 0)
+        return -1;
+    statement_bind_text(&statement, 1, connection);
+    statement_bind_integer(&statement, 2, clock_wall_ms());
+    if (name)
+        statement_bind_text(&statement, 3, name);
+    if (statement_run(store, &statement, error) < 0)
+        return -1;
+    *ret = sqlite3_changes(store->db);
+    return 0;
+}
+
+int store_files_reclaim(Store *store, const char *connection, int64_t *ret, Error *error)
+{
+    static const char sql[] = "UPDATE files SET state = 0, updated_ms = ?2 WHERE " OF_CONNECTION " AND state = 1";
+    return update_files(store, sql, connection, NULL, ret, error);
+}
+
+static int name_was_seen(Store *store, const char *connection, const char *name, Error *error)
+{
+    static const char sql[] = "SELECT 1 FROM file_names WHERE " OF_CONNECTION " AND name = ?2";
+    _cleanup_(statement_done) Statement statement = { 0 };
+    if (statement_get(store, sql, &statement, error) < 0)
+        return -1;
+    statement_bind_text(&statement, 1, connection);
+    statement_bind_text(&statement, 2, name);
+    return statement_step(store, &statement, error);
+}
+
+/* One that is being loaded right now is left to its run. */
+#define REQUEUE                                                                                              \
+    "UPDATE files SET forced = forced OR state = 2, state = 0, attempts = 0, error = NULL, updated_ms = ?2 " \
+    "WHERE " OF_CONNECTION " AND state <> 1 AND "
+
+int store_files_requeue(Store *store, const char *connection, const char *name, int64_t *ret, Error *error)
+{
+    static const char failed[] = REQUEUE SHOWN_FAILED;
+    static const char named[] =
+        REQUEUE "hash = (SELECT hash FROM file_names WHERE file_names.connection = files.connection "
+                "AND file_names.name = ?3)";
+    if (name) {
+        int r = name_was_seen(store, connection, name, error);
+        if (r <= 0)
+            return r < 0 ? -1 : STORE_E_NOT_FOUND;
+    }
+    if (update_files(store, name ? named : failed, connection, name, ret, error) < 0)
+        return -1;
+    return store_make_durable(store, error);
+}
+
+int store_files_at_cap(Store *store, const char *connection, uint32_t cap, int64_t *ret, Error *error)
+{
+    static const char sql[] =
+        "SELECT count(*) FROM files WHERE " OF_CONNECTION " AND attempts >= max(?2, 1) AND " SHOWN_FAILED;
+    _cleanup_(statement_done) Statement statement = { 0 };
+    if (statement_get(store, sql, &statement, error) < 0)
+        return -1;
+    statement_bind_text(&statement, 1, connection);
+    statement_bind_integer(&statement, 2, cap);
+    if (statement_step(store, &statement, error) < 0)
+        return -1;
+    *ret = statement_integer(&statement, 0);
+    return 0;
+}
