@@ -7,9 +7,10 @@
  * FAILED one is tried again by later syncs until it has had `retry_cap` attempts, after which it is left out until
  * requeued. Only errors of the file itself count as attempts.
  *
- * The ledger alone decides only where it is as new as the destination, that is where the destination's last commit is
- * the one that the cache knows. Elsewhere (state.db deleted, the destination restored, a commit whose report was lost)
- * the writer is asked, who can look.
+ * The ledger alone decides on what it knows to be COMMITTED or beyond its attempts. About all else the writer is asked,
+ * who can look into the destination; so is it about COMMITTED files after the destination's last commit was found to be
+ * another than the one in the cache (it was restored, or replaced, or the report of a commit was lost). Hence neither a
+ * lost state.db nor a lost destination loads a file twice or never.
  *
  * The order of calls: ledger_start() before the programs, ledger_opened() at OPENED, then for each file
  * ledger_file_seen(), perhaps ledger_file_verdict(), perhaps ledger_file_done(); ledger_file_note() at FILE_NOTE.
@@ -39,26 +40,26 @@ typedef struct LedgerAnswer {
 void ledger_answer_clear(LedgerAnswer *answer);
 
 typedef struct Ledger Ledger;
-/* Puts files that a dead run left in PROCESSING back to PENDING. COUNTS (borrowed, outlives the ledger) is kept up to
- * date by every call below. */
+/* Puts files that a dead run left in PROCESSING back to PENDING. The strings of OPTIONS are copied. COUNTS (borrowed,
+ * outlives the ledger) is kept up to date by every call below. */
 int ledger_start(Store *store, const LedgerOptions *options, RunCounts *counts, Ledger **ret, Error *error);
 Ledger *ledger_free(Ledger *ledger);
 DEFINE_CLEANUP(Ledger, ledger_free)
 
-/* What the destination said it committed last. Without this call nothing is trusted. */
+/* What the destination says it committed last (OPENED), before the first question and before it is put in the cache. */
 int ledger_opened(Ledger *ledger, uint64_t sequence, FrameText run_id, Error *error);
 /* A worker asks: FILE_SEEN. One question at a time: the worker waits for its answer. */
 int ledger_file_seen(Ledger *ledger, FrameText name, const uint8_t hash[static SHA256_SIZE], LedgerAnswer *ret,
                      Error *error);
-/* The writer's answer about the file that was asked about: FILE_SKIP (it is there) or FILE_UNKNOWN; any other hash or
- * verdict is ERROR_INTERNAL. */
+/* The writer's answer about the file that was asked about: FILE_SKIP (it is there), or FILE_UNKNOWN. ERROR_INTERNAL:
+ * that was not asked. */
 int ledger_file_verdict(Ledger *ledger, const uint8_t hash[static SHA256_SIZE], FileVerdict verdict, LedgerAnswer *ret,
                         Error *error);
-/* FILE_DONE from the writer. ROWS and QUARANTINED as there; WHY: its error text, empty for LOADED. Call it in one
- * transaction (store_begin()) with store_connection_put_state() for the same commit: only then is what the ledger
- * trusts true after a crash. RET_NOTE (owned by the caller, may be NULL as a pointer): for CHANGED and for a file that
- * has now reached the cap. ERROR_INTERNAL: no such file is being loaded. */
-int ledger_file_done(Ledger *ledger, const uint8_t hash[static SHA256_SIZE], FileEnd outcome, int64_t rows,
-                     int64_t quarantined, FrameText why, char **ret_note, Error *error);
+/* FILE_DONE from the writer. ROWS and QUARANTINED as there; WHY: its error text, empty for LOADED. Best called in one
+ * transaction (store_begin()) with store_connection_put_state() for the same commit. RET_NOTE (owned by the caller;
+ * NULL: nothing to say): for CHANGED, and for a file that has now used up its attempts. ERROR_INTERNAL: no such file is
+ * being loaded. */
+int ledger_file_done(Ledger *ledger, const uint8_t hash[static SHA256_SIZE], FileEnd outcome, uint64_t rows,
+                     uint64_t quarantined, FrameText why, char **ret_note, Error *error);
 /* FILE_NOTE from the worker: a file that could not be hashed (FAILED), or is still changing (skipped). */
 void ledger_file_note(Ledger *ledger, bool failed);

@@ -103,7 +103,8 @@ typedef struct FileRecord {
     char *name; /* printable */
     char hash[SHA256_TEXT_SIZE];
     FileState state;
-    bool forced; /* requeued: load although the destination has it */
+    bool forced;  /* requeued: load although the destination has it */
+    bool doubted; /* COMMITTED, but the destination may not have it: see store_files_doubt() */
     uint32_t attempts;
     int64_t rows; /* -1: unknown */
     char *error;
@@ -124,6 +125,10 @@ int store_files(Store *store, const char *connection, bool failed_only,
                 int (*each)(const FileRecord *file, void *userdata), void *userdata, Error *error);
 /* PROCESSING rows of CONNECTION (whose run is over) back to PENDING; RET: how many. */
 int store_files_reclaim(Store *store, const char *connection, int64_t *ret, Error *error);
+/* The destination may have been replaced: marks COMMITTED files of CONNECTION doubted, until store_file_trust() or the
+ * next put. */
+int store_files_doubt(Store *store, const char *connection, Error *error);
+int store_file_trust(Store *store, const char *connection, const char *hash, Error *error);
 /* Back to PENDING, attempts 0, forced where it was COMMITTED. The newest content seen under NAME (which may be another
  * name of a content known already), or all that store_files(failed_only) shows: for these none is RET 0. Durable.
  * STORE_E_NOT_FOUND: no content was ever seen under NAME. */

@@ -24,7 +24,7 @@ void file_record_clear(FileRecord *file)
 }
 
 #define FILE_COLUMNS \
-    "SELECT files.name, files.hash, state, forced, attempts, rows, error, run_id, updated_ms FROM files "
+    "SELECT files.name, files.hash, state, forced, attempts, rows, error, run_id, updated_ms, doubted FROM files "
 #define OF_CONNECTION "connection = (SELECT id FROM connections WHERE name = ?1)"
 /* whose name has no newer content */
 #define SHOWN_FAILED                                                                                 \
@@ -42,6 +42,7 @@ static FileRecord file_of(const Statement *row)
         .error = xstrdup(statement_text(row, 6)),
         .last_run_id = xstrdup(statement_text(row, 7)),
         .updated_ms = statement_integer(row, 8),
+        .doubted = statement_integer(row, 9) != 0,
     };
     const uint8_t *hash = sqlite3_column_blob(row->handle, 1);
     if (hash && sqlite3_column_bytes(row->handle, 1) == SHA256_SIZE)
@@ -96,10 +97,11 @@ static int note_name(Store *store, int64_t connection, const char *name, const c
 static int put_file(Store *store, const char *connection, const FileRecord *file, Error *error)
 {
     static const char sql[] =
-        "INSERT INTO files (connection, hash, name, state, forced, attempts, rows, error, run_id, updated_ms) "
-        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (connection, hash) DO UPDATE SET "
+        "INSERT INTO files (connection, hash, name, state, forced, attempts, rows, error, run_id, updated_ms, doubted) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (connection, hash) DO UPDATE SET "
         "name = excluded.name, state = excluded.state, forced = excluded.forced, attempts = excluded.attempts, "
-        "rows = excluded.rows, error = excluded.error, run_id = excluded.run_id, updated_ms = excluded.updated_ms";
+        "rows = excluded.rows, error = excluded.error, run_id = excluded.run_id, updated_ms = excluded.updated_ms, "
+        "doubted = excluded.doubted";
     uint8_t digest[SHA256_SIZE];
     int64_t id;
     _cleanup_(statement_done) Statement statement = { 0 };
@@ -116,6 +118,7 @@ static int put_file(Store *store, const char *connection, const FileRecord *file
     statement_bind_text(&statement, 8, file->error);
     statement_bind_text(&statement, 9, file->last_run_id);
     statement_bind_integer(&statement, 10, file->updated_ms ? file->updated_ms : clock_wall_ms());
+    statement_bind_integer(&statement, 11, file->doubted);
     if (statement_run(store, &statement, error) < 0)
         return -1;
     return note_name(store, id, file->name, file->hash, NULL, error);
@@ -203,6 +206,29 @@ int store_files_reclaim(Store *store, const char *connection, int64_t *ret, Erro
 {
     static const char sql[] = "UPDATE files SET state = 0, updated_ms = ?2 WHERE " OF_CONNECTION " AND state = 1";
     return update_files(store, sql, connection, NULL, ret, error);
+}
+
+int store_files_doubt(Store *store, const char *connection, Error *error)
+{
+    static const char sql[] = "UPDATE files SET doubted = 1 WHERE " OF_CONNECTION " AND state = 2";
+    _cleanup_(statement_done) Statement statement = { 0 };
+    if (statement_get(store, sql, &statement, error) < 0)
+        return -1;
+    statement_bind_text(&statement, 1, connection);
+    return statement_run(store, &statement, error);
+}
+
+int store_file_trust(Store *store, const char *connection, const char *hash, Error *error)
+{
+    static const char sql[] = "UPDATE files SET doubted = 0 WHERE " OF_CONNECTION " AND hash = ?2";
+    uint8_t digest[SHA256_SIZE];
+    _cleanup_(statement_done) Statement statement = { 0 };
+    if (statement_get(store, sql, &statement, error) < 0)
+        return -1;
+    statement_bind_text(&statement, 1, connection);
+    if (bind_hash(store, &statement, 2, hash, digest, error) < 0)
+        return -1;
+    return statement_run(store, &statement, error);
 }
 
 static int name_was_seen(Store *store, const char *connection, const char *name, Error *error)
