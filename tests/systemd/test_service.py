@@ -1,4 +1,4 @@
-"""wherryd as a service of a real systemd: socket activation, start, a scheduled sync, the journal, reload, watchdog, stop.
+"""wherryd as a service of a real systemd: activation, start, scheduled sync, journal, reload, watchdog, stop.
 
 One machine for all tests of this file; each takes up where it finds the service and says what it needs of it.
 """
