@@ -1,7 +1,7 @@
 /*
- * Two names may be one file, and the file may not be there yet. path_canonical() answers for such names too: it asks the
- * kernel for the deepest folder that exists and appends the rest as text. A symbolic link whose target does not exist is
- * followed by hand, since whoever creates the file through it will create the target.
+ * Two names may be one file, and the file may not be there yet. path_canonical() answers for such names too: it asks
+ * the kernel for the deepest folder that exists and appends the rest as text. A symbolic link whose target does not
+ * exist is followed by hand, since whoever creates the file through it will create the target.
  */
 #include "lib/basics/path.h"
 

@@ -3,7 +3,7 @@
 #include <stdbool.h>
 
 char *path_join(const char *folder, const char *path); /* PATH itself where it is absolute; no component is touched */
-char *path_folder(const char *path);                   /* what stands before the last "/"; "." or "/" where nothing does */
+char *path_folder(const char *path); /* what stands before the last "/"; "." or "/" where nothing does */
 /* Where the absolute PATH leads: symbolic links (dangling ones too), "." and ".." resolved as far as something is
  * there, the rest appended as text. */
 char *path_canonical(const char *path);

@@ -46,8 +46,8 @@ struct Key {
     bool required;
     bool shorthand;             /* KEY_MAP: a word stands for a map with just its first field */
     const char *fallback;       /* the default, as a file would write it; NULL: absent */
-    const char *const *choices; /* KEY_ENUM; also words that another type may have besides ("off", which is 0 afterwards,
-                                   for a duration; "tab" for a character): NULL-terminated */
+    const char *const *choices; /* KEY_ENUM; also words that another type may have besides ("off", which is 0
+                                   afterwards, for a duration; "tab" for a character): NULL-terminated */
     int64_t minimum, maximum;   /* maximum 0: none */
     const Key *fields;          /* KEY_MAP, KEY_LIST */
     KeyType items;              /* KEY_LIST without fields */
@@ -57,8 +57,8 @@ struct Key {
     const char *description;    /* one sentence, for the schema and the manual */
 };
 
-/* How complete() speaks to the parser. PATH names a key of the connection: "columns[2].type". A value that was given but
- * is bad has been reported already, and is JSON null in the object. */
+/* How complete() speaks to the parser. PATH names a key of the connection: "columns[2].type". A value that was given
+ * but is bad has been reported already, and is JSON null in the object. */
 typedef struct KeyReport KeyReport;
 struct KeyReport {
     const char *folder; /* of the file: what relative paths are relative to; absolute */
@@ -80,6 +80,7 @@ typedef struct ConnectorKeys {
     /* What two connections must share for their syncs to run one after another ("sqlite:/abs/path"), malloc'ed; NULL
      * function or result: nothing. */
     char *(*identity)(const json_t *connection);
-    /* A plain path that must not lie under the daemon's own state; borrowed from CONNECTION. NULL function or result: none. */
+    /* A plain path that must not lie under the daemon's own state; borrowed from CONNECTION. NULL function or result:
+     * none. */
     const char *(*database_path)(const json_t *connection);
 } ConnectorKeys;

@@ -1,0 +1,113 @@
+/*
+ * The keys of a SQLite destination. `url` is SQLAlchemy's form, which Filedge's pipeline files use: three slashes and a
+ * relative path, four and an absolute one. `path` says the same plainly. Two spellings of one file (through a link, or
+ * "..") are one identity, so that syncs into it wait for each other in the queue and not on the database's lock.
+ */
+#include <limits.h>
+#include <string.h>
+#include <strings.h>
+
+#include "lib/basics/buffer.h"
+#include "lib/basics/path.h"
+#include "lib/formats/key.h"
+
+extern const ConnectorKeys destination_sqlite_keys;
+
+#define SQLITE_COLUMNS_MAX 1997 /* SQLITE_MAX_COLUMN is 2000; three are ours */
+#define URL_PREFIX "sqlite:///"
+
+static const char *const journal_modes[] = { "wal", "truncate", NULL };
+static const char *const zero[] = { "0", NULL };
+
+static const Key own_keys[] = {
+    { .name = "url", .type = KEY_STRING, .description = "sqlite:///relative.db or sqlite:////absolute.db" },
+    { .name = "path", .type = KEY_PATH, .description = "The database file, instead of a url." },
+    { .name = "journal_mode",
+      .type = KEY_ENUM,
+      .choices = journal_modes,
+      .description = "wal or truncate; by default an existing database keeps its own." },
+    { .name = "busy_timeout",
+      .type = KEY_DURATION,
+      .choices = zero,
+      .fallback = "60s",
+      .maximum = 86400,
+      .description = "How long to wait while another program has the database locked." },
+    { .name = "schema", .not_yet = "leave it out: SQLite has no schemas" },
+    { 0 }
+};
+
+/* The path in URL, or NULL after a problem. */
+static const char *url_path(const json_t *value, KeyReport *report)
+{
+    const char *url = json_string_value(value), *at = "destination.url";
+    if (!url) {
+        if (json_is_object(value))
+            key_problem(report, at, "the url of a sqlite destination holds no secret: write it out");
+        return NULL;
+    }
+    const char *path = url + strlen(URL_PREFIX);
+    if (strcmp(url, "sqlite://") == 0 || strcmp(url, URL_PREFIX) == 0 || strstr(url, ":memory:"))
+        key_problem(report, at, "a database in memory is gone when the sync ends; name a file");
+    else if (strncmp(url, URL_PREFIX, strlen(URL_PREFIX)) != 0)
+        key_problem(report, at, "the url of a sqlite destination is sqlite:///relative.db or sqlite:////absolute.db");
+    else if (strchr(path, '?'))
+        key_problem(report, at, "parameters after \"?\" are not supported; leave them out");
+    else
+        return path;
+    return NULL;
+}
+
+static void complete_path(json_t *destination, KeyReport *report)
+{
+    const json_t *url = json_object_get(destination, "url"), *path = json_object_get(destination, "path");
+    if (url && path) {
+        key_problem(report, "destination.path", "\"path\" and \"url\" name the database twice; keep one");
+    } else if (url) {
+        const char *relative = url_path(url, report);
+        char *absolute = relative ? path_join(report->folder, relative) : NULL;
+        json_object_set_new(destination, "path", absolute ? json_string(absolute) : json_null());
+        free(absolute);
+    } else if (!path) {
+        key_problem(report, "destination",
+                    "missing key \"url\": the database, such as sqlite:////var/lib/wherry/data.db");
+    }
+    json_object_del(destination, "url");
+    const char *file = json_string_value(json_object_get(destination, "path"));
+    const char *at = url ? "destination.url" : "destination.path";
+    if (file && file[strlen(file) - 1] == '/')
+        key_problem(report, at, "the database is a file, not a folder");
+    else if (file && strlen(file) >= PATH_MAX)
+        key_problem(report, at, "longer than a path may be (%d bytes)", PATH_MAX - 1);
+}
+
+static void complete(json_t *connection, KeyReport *report)
+{
+    const char *table = json_string_value(json_object_get(connection, "dest_table"));
+    json_t *destination = json_object_get(connection, "destination");
+    if (json_is_object(destination))
+        complete_path(destination, report);
+    if (table && strncasecmp(table, "sqlite_", 7) == 0)
+        key_problem(report, "dest_table",
+                    "tables whose names begin with \"sqlite_\" are SQLite's own; choose another name");
+    if (json_array_size(json_object_get(connection, "columns")) > SQLITE_COLUMNS_MAX)
+        key_problem(report, "columns", "more than %d columns, which is all that a SQLite table holds",
+                    SQLITE_COLUMNS_MAX);
+}
+
+static const char *database_path(const json_t *connection)
+{
+    return json_string_value(json_object_get(json_object_get(connection, "destination"), "path"));
+}
+
+static char *identity(const json_t *connection)
+{
+    _cleanup_(freep) char *canonical = path_canonical(database_path(connection));
+    return xasprintf("sqlite:%s", canonical);
+}
+
+const ConnectorKeys destination_sqlite_keys = { .type = "sqlite",
+                                                .local = true,
+                                                .own = own_keys,
+                                                .complete = complete,
+                                                .identity = identity,
+                                                .database_path = database_path };

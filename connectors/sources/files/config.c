@@ -1,0 +1,307 @@
+/*
+ * The keys of a files source. The names, the types and the defaults are Filedge's, so that its pipeline files work
+ * unchanged; `source:`, `csv:` and the types decimal, json and binary are ours. No parser is linked here: the daemon
+ * includes this file and must not know how a CSV file is read.
+ */
+#include <iconv.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "lib/formats/key.h"
+#include "lib/formats/value.h"
+
+extern const ConnectorKeys source_files_keys;
+
+#define WIDTH_MAX (1 << 20) /* of a fixed-width column, and the last place where one may start */
+
+static const char *const formats[] = { "csv", "ndjson", "fixed_width", NULL };
+static const KeyLater formats_later[] = { { "parquet" }, { "excel", "save the sheet as CSV" }, { 0 } };
+static const char *const write_modes[] = { "append", "truncate", NULL };
+static const KeyLater write_modes_later[] = { { "cdc", "use append" }, { 0 } };
+static const char *const empties[] = { "null", "keep", NULL };
+static const char *const tab[] = { "tab", NULL };
+static const char *const types[] = { "string",  "integer", "float", "date",   "timestamp",
+                                     "boolean", "decimal", "json",  "binary", NULL };
+static const char *const disabled[] = { "disabled", NULL };
+static const KeyLater manifests_later[] = { { "optional", "leave it out" }, { "required", "leave it out" }, { 0 } };
+static const KeyLater quarantine_later[] = { { "true", "a bad row fails its file" }, { 0 } };
+
+static const Key own_keys[] = { { .name = "dir",
+                                  .type = KEY_PATH,
+                                  .required = true,
+                                  .description = "The folder to read; subfolders are not looked at." },
+                                { .name = "file_pattern",
+                                  .type = KEY_STRING,
+                                  .fallback = "*",
+                                  .description = "Only files whose name matches this shell pattern." },
+                                { .name = "watch",
+                                  .type = KEY_BOOLEAN,
+                                  .fallback = "false",
+                                  .description = "Also load a file as soon as it arrives." },
+                                { 0 } };
+
+static const Key csv_keys[] = {
+    { .name = "delimiter",
+      .type = KEY_CHARACTER,
+      .choices = tab,
+      .fallback = ",",
+      .description = "What separates the values of a row: one ASCII character, or tab." },
+    { .name = "quote", .type = KEY_CHARACTER, .fallback = "\"", .description = "What encloses a value." },
+    { .name = "header",
+      .type = KEY_BOOLEAN,
+      .fallback = "true",
+      .description = "Whether the first row names the columns; where not, a column's source is its position." },
+    { .name = "null", .type = KEY_STRING, .description = "The text that stands for NULL, such as NA." },
+    { .name = "empty",
+      .type = KEY_ENUM,
+      .choices = empties,
+      .fallback = "null",
+      .description = "Whether an empty value is NULL or stays empty text." },
+    { 0 }
+};
+
+static const Key column_keys[] = {
+    { .name = "source",
+      .type = KEY_FIELD,
+      .required = true,
+      .description = "The field of the file: its name, or its position." },
+    { .name = "dest", .type = KEY_NAME, .description = "The column of the table; by default called as its source." },
+    { .name = "type", .type = KEY_ENUM, .required = true, .choices = types, .description = "The type of the values." },
+    { .name = "required",
+      .type = KEY_BOOLEAN,
+      .fallback = "true",
+      .description = "Whether a missing, null or empty value is an error." },
+    { .name = "start",
+      .type = KEY_INTEGER,
+      .minimum = 1,
+      .maximum = WIDTH_MAX,
+      .description = "fixed_width: the first character's place in the line, from 1." },
+    { .name = "width",
+      .type = KEY_INTEGER,
+      .minimum = 1,
+      .maximum = WIDTH_MAX,
+      .description = "fixed_width: how many characters." },
+    { .name = "encrypt", .not_yet = "" },
+    { .name = "hash", .not_yet = "" },
+    { 0 }
+};
+
+static const Key quarantine_keys[] = {
+    { .name = "enabled", .type = KEY_BOOLEAN, .required = true, .later = quarantine_later },
+    { .name = "dir", .type = KEY_PATH },
+    { .name = "max_invalid_fraction", .type = KEY_NUMBER, .maximum = 1 },
+    { .name = "max_invalid_rows", .type = KEY_INTEGER },
+    { 0 }
+};
+
+static const Key top_keys[] = {
+    { .name = "file_pattern", .type = KEY_STRING, .description = "The same as file_pattern in the source." },
+    { .name = "format",
+      .type = KEY_ENUM,
+      .required = true,
+      .choices = formats,
+      .later = formats_later,
+      .description = "How the files are written; .gz, .zst, .bz2 and .xz are unpacked." },
+    { .name = "csv", .type = KEY_MAP, .fields = csv_keys, .fallback = "", .description = "How the CSV is written." },
+    { .name = "encoding",
+      .type = KEY_STRING,
+      .fallback = "utf-8",
+      .description = "The files' character encoding, as iconv calls it." },
+    { .name = "dest_table", .type = KEY_NAME, .required = true, .description = "The table that rows go to." },
+    { .name = "write_mode",
+      .type = KEY_ENUM,
+      .choices = write_modes,
+      .later = write_modes_later,
+      .fallback = "append",
+      .description = "Keep the rows of other files (append), or hold the newest file's alone (truncate)." },
+    { .name = "columns",
+      .type = KEY_LIST,
+      .required = true,
+      .fields = column_keys,
+      .description = "The columns of the table." },
+    { .name = "retry_cap",
+      .type = KEY_INTEGER,
+      .fallback = "3",
+      .minimum = 1,
+      .maximum = 1000000,
+      .description = "How often a bad file is tried before it waits for `wherryctl requeue`." },
+    { .name = "batch_size",
+      .type = KEY_INTEGER,
+      .minimum = 1,
+      .maximum = INT64_MAX,
+      .no_effect = "each file is one transaction",
+      .description = "Filedge's; has no effect." },
+    { .name = "stale_timeout_minutes",
+      .type = KEY_INTEGER,
+      .minimum = 1,
+      .maximum = INT64_MAX,
+      .no_effect = "a file left by a sync that died is taken up again at once",
+      .description = "Filedge's; has no effect." },
+    { .name = "source_manifest",
+      .type = KEY_ENUM,
+      .choices = disabled,
+      .later = manifests_later,
+      .no_effect = "",
+      .description = "Filedge's; only disabled is supported." },
+    { .name = "quarantine",
+      .type = KEY_MAP,
+      .fields = quarantine_keys,
+      .no_effect = "",
+      .description = "Filedge's; only enabled: false is supported." },
+    { .name = "cdc", .not_yet = "use write_mode append" },
+    { .name = "excel", .not_yet = "save the sheet as CSV" },
+    { 0 }
+};
+
+static const char *text_of(const json_t *object, const char *key)
+{
+    return json_string_value(json_object_get(object, key));
+}
+
+static void complete_source(json_t *connection, KeyReport *report)
+{
+    json_t *source = json_object_get(connection, "source"), *outer = json_object_get(connection, "file_pattern");
+    if (json_is_string(outer) && report->given(report, "source.file_pattern")) {
+        if (report->given(report, "file_pattern"))
+            key_problem(report, "file_pattern", "\"file_pattern\" stands in \"source\" too; keep one");
+    } else if (json_is_string(outer)) {
+        json_object_set(source, "file_pattern", outer);
+    }
+    const char *pattern = text_of(source, "file_pattern");
+    const char *where = json_is_string(outer) ? "file_pattern" : "source.file_pattern";
+    json_object_del(connection, "file_pattern");
+    if (pattern && !*pattern)
+        key_problem(report, where, "\"file_pattern\" is empty; write * for all files");
+    else if (pattern && strchr(pattern, '/'))
+        key_problem(report, where, "\"file_pattern\" matches names of files; put the folder in \"dir\"");
+}
+
+static void complete_csv(json_t *connection, const char *format, KeyReport *report)
+{
+    json_t *csv = json_object_get(connection, "csv");
+    if (format && strcmp(format, "csv") != 0) {
+        if (report->given(report, "csv"))
+            key_problem(report, "csv", "\"csv\" belongs to format csv, not to %s", format);
+        json_object_del(connection, "csv");
+        return;
+    }
+    const char *delimiter = text_of(csv, "delimiter"), *quote = text_of(csv, "quote");
+    if (delimiter && strcmp(delimiter, "tab") == 0) {
+        json_object_set_new(csv, "delimiter", json_string("\t"));
+        delimiter = "\t";
+    }
+    if (delimiter && quote && strcmp(delimiter, quote) == 0)
+        key_problem(report, report->given(report, "csv.quote") ? "csv.quote" : "csv.delimiter",
+                    "\"delimiter\" and \"quote\" are the same character");
+    const char *const keys[] = { "delimiter", "quote" };
+    for (size_t i = 0; i < ELEMENTSOF(keys); i++) {
+        const char *character = text_of(csv, keys[i]);
+        char path[32];
+        snprintf(path, sizeof(path), "csv.%s", keys[i]);
+        if (character && (*character == '\n' || *character == '\r'))
+            key_problem(report, path, "\"%s\" cannot be the end of a line", keys[i]);
+    }
+}
+
+/* iconv is libc's. UTF-8 and ASCII, which nearly all are, load nothing. */
+static void complete_encoding(json_t *connection, KeyReport *report)
+{
+    const char *encoding = text_of(connection, "encoding");
+    if (!encoding || strcasecmp(encoding, "utf-8") == 0 || strcasecmp(encoding, "utf8") == 0 ||
+        strcasecmp(encoding, "ascii") == 0)
+        return;
+    iconv_t conversion = *encoding ? iconv_open("UTF-8", encoding) : (iconv_t)-1;
+    if (conversion == (iconv_t)-1)
+        key_problem(report, "encoding", "no character encoding is called \"%s\"; \"iconv -l\" lists them", encoding);
+    else
+        iconv_close(conversion);
+}
+
+/* What `source` of column I means depends on the format: a position only where nothing has a name. */
+static void complete_field(json_t *column, size_t i, const char *format, bool header, KeyReport *report)
+{
+    char path[64], text[32];
+    json_t *source = json_object_get(column, "source");
+    snprintf(path, sizeof(path), "columns[%zu].source", i);
+    bool positions = format && strcmp(format, "csv") == 0 && !header;
+    if (positions && json_is_string(source)) {
+        key_problem(report, path, "with \"header: false\" a column's \"source\" is its position: 1, 2, …");
+    } else if (json_is_integer(source) && !positions) {
+        snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(source));
+        json_object_set_new(column, "source", json_string(text));
+        source = json_object_get(column, "source");
+    } else if (json_is_integer(source) && (json_integer_value(source) < 1 || json_integer_value(source) > 65535)) {
+        key_problem(report, path, "\"source\" is a position from 1 to 65535");
+    }
+    if (json_object_get(column, "dest"))
+        return;
+    if (json_is_string(source))
+        json_object_set(column, "dest", source);
+    else if (json_is_integer(source))
+        key_problem(report, path, "a column without a name needs \"dest\"");
+}
+
+static void complete_place(const json_t *column, size_t i, bool fixed, KeyReport *report)
+{
+    const char *const keys[] = { "start", "width" };
+    for (size_t k = 0; k < ELEMENTSOF(keys); k++) {
+        char path[64];
+        const json_t *value = json_object_get(column, keys[k]);
+        snprintf(path, sizeof(path), "columns[%zu]%s%s", i, value ? "." : "", value ? keys[k] : "");
+        if (fixed && !value)
+            key_problem(report, path, "missing key \"%s\": a fixed_width column has \"start\" and \"width\"", keys[k]);
+        else if (!fixed && value)
+            key_problem(report, path, "\"%s\" belongs to format fixed_width", keys[k]);
+    }
+}
+
+static void complete_dest(const json_t *columns, size_t i, KeyReport *report)
+{
+    static const char *const ours[] = { "_id", "_source_file_hash", "_ingested_at" };
+    const json_t *column = json_array_get(columns, i);
+    const char *dest = text_of(column, "dest");
+    char path[64];
+    snprintf(path, sizeof(path), "columns[%zu].dest", i);
+    if (!report->given(report, path))
+        snprintf(path, sizeof(path), "columns[%zu].source", i);
+    for (size_t k = 0; dest && k < ELEMENTSOF(ours); k++)
+        if (strcasecmp(dest, ours[k]) == 0)
+            key_problem(report, path, "\"%s\" is a column that wherry adds itself; choose another \"dest\"", dest);
+    for (size_t k = 0; dest && k < i; k++) {
+        const char *other = text_of(json_array_get(columns, k), "dest");
+        if (other && strcasecmp(dest, other) == 0) {
+            key_problem(report, path, "column \"%s\" stands here twice (upper and lower case are the same)", dest);
+            return;
+        }
+    }
+}
+
+static void complete(json_t *connection, KeyReport *report)
+{
+    const char *format = text_of(connection, "format"), *table = text_of(connection, "dest_table");
+    json_t *columns = json_object_get(connection, "columns");
+    complete_source(connection, report);
+    complete_csv(connection, format, report);
+    complete_encoding(connection, report);
+    if (table && strncasecmp(table, "_wherry_", 8) == 0)
+        key_problem(report, "dest_table",
+                    "tables whose names begin with \"_wherry_\" are wherry's own; choose another name");
+    if (json_is_array(columns) && json_array_size(columns) == 0)
+        key_problem(report, "columns", "\"columns\" is empty; list at least one column");
+
+    bool header = !json_is_false(json_object_get(json_object_get(connection, "csv"), "header"));
+    for (size_t i = 0; i < json_array_size(columns); i++) {
+        json_t *column = json_array_get(columns, i);
+        if (!json_is_object(column))
+            continue;
+        complete_field(column, i, format, header, report);
+        complete_dest(columns, i, report);
+        if (format)
+            complete_place(column, i, strcmp(format, "fixed_width") == 0, report);
+    }
+}
+
+const ConnectorKeys source_files_keys = {
+    .type = "files", .local = true, .own = own_keys, .top = top_keys, .complete = complete
+};

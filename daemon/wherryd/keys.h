@@ -1,0 +1,15 @@
+#pragma once
+/* The key tables of a connection and of wherry.yaml, and the sources and destinations that this daemon knows. */
+#include "lib/formats/key.h"
+
+extern const Key connection_keys[]; /* at the top level of every connection */
+extern const Key daemon_keys[];     /* wherry.yaml */
+
+typedef enum Role { ROLE_SOURCE, ROLE_DESTINATION } Role;
+
+extern const ConnectorKeys *const connectors[2][8]; /* by Role; each ends with NULL */
+extern const KeyLater connectors_later[2][8];       /* planned, by Role */
+
+/* TYPE may be NULL; NULL where there is none. */
+const ConnectorKeys *connector_keys(Role role, const char *type);
+const char *role_name(Role role); /* "source", "destination" */

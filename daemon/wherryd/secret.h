@@ -1,0 +1,15 @@
+#pragma once
+/* Secret references: {"$secret": {"kind": "env"|"file"|"credential", "name": "…"}}. */
+#include <jansson.h>
+
+#include "lib/basics/error.h"
+#include "lib/basics/mask.h"
+
+#define SECRET_BYTES_MAX (64u << 10)
+
+/* Replaces every reference inside VALUE (in place) by what it stands for, and adds that to MASK, as well as passwords
+ * inside urls. ERROR_CONFIGURATION names the reference, never a value. */
+int secret_resolve(json_t *value, Mask *mask, Error *error);
+
+/* The password of "scheme://user:password@host", or NULL. */
+const char *secret_in_url(const char *text, size_t *ret_n);
