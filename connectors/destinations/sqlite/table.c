@@ -1,0 +1,362 @@
+/*
+ * Tables: made as Filedge makes them, or checked against the configuration to the letter. Nothing is ever migrated: a
+ * table with other columns is refused with what differs.
+ *
+ * The index on _source_file_hash is what a load pays most for besides the rows. Where the table is empty when a file
+ * begins, the index is dropped and built at the end, in the same transaction: sorted once instead of kept in order row
+ * by row (2.4–2.6 s against 2.8–3.0 for 1 M rows of 16 columns).
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "connectors/destinations/sqlite/sqlite.h"
+
+#define COLUMN_ID "_id"
+#define COLUMN_HASH "_source_file_hash"
+#define COLUMN_TIME "_ingested_at"
+
+static const char *sql_type(ColumnType type)
+{
+    switch (type) {
+    case COLUMN_INTEGER:
+    case COLUMN_BOOLEAN:
+        return "INTEGER";
+    case COLUMN_FLOAT:
+        return "REAL";
+    case COLUMN_BINARY:
+        return "BLOB";
+    default:
+        return "TEXT";
+    }
+}
+
+void sqlite_tables_reset(Sqlite *self)
+{
+    for (size_t i = 0; i < self->table_count; i++) {
+        SqliteTable *table = &self->tables[i];
+        sqlite3_finalize(table->insert);
+        free(table->name);
+        free(table->scratch);
+        *table = (SqliteTable){ 0 };
+    }
+}
+
+static SqliteTable *table_slot(Sqlite *self, const Table *table)
+{
+    if (table->id >= self->table_count) {
+        size_t count = table->id + 1u;
+        self->tables = xrealloc(self->tables, count * sizeof(*self->tables));
+        memset(self->tables + self->table_count, 0, (count - self->table_count) * sizeof(*self->tables));
+        self->table_count = count;
+    }
+    SqliteTable *slot = &self->tables[table->id];
+    sqlite3_finalize(slot->insert);
+    free(slot->name);
+    free(slot->scratch);
+    /* Whether its index is still to be built outlives a second TABLE. */
+    *slot = (SqliteTable){ .name = xstrdup(table->name), .build_index = slot->build_index };
+    return slot;
+}
+
+/* --- names --- */
+
+static int check_names(const Table *table, bool is_file, Error *error)
+{
+    static const char *const own[] = { COLUMN_ID, COLUMN_HASH, COLUMN_TIME };
+    if (strncasecmp(table->name, "sqlite_", 7) == 0)
+        return error_set(error, ERROR_CONFIGURATION, "table \"%s\": names that begin with \"sqlite_\" are SQLite's own",
+                         table->name);
+    for (size_t i = 0; i < table->column_count; i++) {
+        const char *name = table->columns[i].name.data;
+        for (size_t k = 0; is_file && k < ELEMENTSOF(own); k++)
+            if (strcasecmp(name, own[k]) == 0)
+                return error_set(error, ERROR_CONFIGURATION,
+                                 "table \"%s\": column \"%s\" is one that Wherry adds; give yours another name",
+                                 table->name, name);
+        for (size_t k = 0; k < i; k++)
+            if (strcasecmp(name, table->columns[k].name.data) == 0)
+                return error_set(error, ERROR_CONFIGURATION,
+                                 "table \"%s\": columns \"%s\" and \"%s\" are the same to SQLite", table->name,
+                                 table->columns[k].name.data, name);
+    }
+    return 0;
+}
+
+/* --- the schema guard --- */
+
+typedef struct Guard {
+    const Table *table;
+    bool is_file;
+    bool *found; /* per column of the configuration */
+    bool found_own[3];
+    Buffer differences;
+} Guard;
+
+static void differ(Guard *guard, const char *format, ...) _public_printf_(2, 3);
+static void differ(Guard *guard, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    char text[512];
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    if (buffer_length(&guard->differences) > 0)
+        buffer_append_string(&guard->differences, "; ");
+    buffer_append_string(&guard->differences, text);
+}
+
+static const char *expected_type(Guard *guard, const char *name)
+{
+    for (size_t i = 0; i < guard->table->column_count; i++)
+        if (strcasecmp(name, guard->table->columns[i].name.data) == 0) {
+            guard->found[i] = true;
+            return sql_type(guard->table->columns[i].type);
+        }
+    static const char *const own[][2] = { { COLUMN_ID, "INTEGER" }, { COLUMN_HASH, "TEXT" }, { COLUMN_TIME, "TEXT" } };
+    for (size_t i = 0; guard->is_file && i < ELEMENTSOF(own); i++)
+        if (strcasecmp(name, own[i][0]) == 0) {
+            guard->found_own[i] = true;
+            return own[i][1];
+        }
+    return NULL;
+}
+
+static void compare_column(Guard *guard, sqlite3_stmt *row)
+{
+    const char *name = (const char *)sqlite3_column_text(row, 0), *type = (const char *)sqlite3_column_text(row, 1);
+    int key = sqlite3_column_int(row, 2), hidden = sqlite3_column_int(row, 3);
+    const char *expected = expected_type(guard, name);
+    if (!type)
+        type = "";
+    if (hidden != 0)
+        differ(guard, "column \"%s\" is generated there", name);
+    else if (!expected)
+        differ(guard, "extra column \"%s\" (%s)", name, type[0] ? type : "no type");
+    else if (strcasecmp(type, expected) != 0)
+        differ(guard, "column \"%s\" is %s there, %s here", name, type[0] ? type : "without a type", expected);
+    else if (guard->is_file && strcasecmp(name, COLUMN_ID) == 0 && key == 0)
+        differ(guard, "column \"" COLUMN_ID "\" is not the primary key there");
+}
+
+static void compare_missing(Guard *guard)
+{
+    static const char *const own[] = { COLUMN_ID " (INTEGER PRIMARY KEY)", COLUMN_HASH " (TEXT)",
+                                       COLUMN_TIME " (TEXT)" };
+    for (size_t i = 0; i < guard->table->column_count; i++)
+        if (!guard->found[i])
+            differ(guard, "missing column \"%s\" (%s)", guard->table->columns[i].name.data,
+                   sql_type(guard->table->columns[i].type));
+    for (size_t i = 0; guard->is_file && i < ELEMENTSOF(own); i++)
+        if (!guard->found_own[i])
+            differ(guard, "missing column %s", own[i]);
+}
+
+static int compare_table(Sqlite *self, Guard *guard, Error *error)
+{
+    _cleanup_(sqlite_finalizep) sqlite3_stmt *columns = NULL;
+    bool row;
+    if (sqlite_prepare(self, "SELECT name, type, pk, hidden FROM pragma_table_xinfo(?1)", &columns,
+                       "read a table's columns", error) < 0)
+        return -1;
+    sqlite3_bind_text(columns, 1, guard->table->name, -1, SQLITE_STATIC);
+    for (;;) {
+        if (sqlite_step(self, columns, &row, "read a table's columns", error) < 0)
+            return -1;
+        if (!row)
+            break;
+        compare_column(guard, columns);
+    }
+    compare_missing(guard);
+    if (buffer_length(&guard->differences) == 0)
+        return 0;
+    _cleanup_(freep) char *differences = buffer_take_string(&guard->differences);
+    return error_set(error, ERROR_CONFIGURATION,
+                     "table \"%s\" in \"%s\" has other columns than the configuration: %s; change one of them, or "
+                     "choose another table",
+                     guard->table->name, self->path, differences);
+}
+
+static int guard_table(Sqlite *self, const Table *table, bool is_file, Error *error)
+{
+    Guard guard = { .table = table, .is_file = is_file };
+    _cleanup_(freep) bool *found = guard.found = xcalloc(table->column_count, sizeof(*found));
+    int r = compare_table(self, &guard, error);
+    buffer_clear(&guard.differences);
+    return r;
+}
+
+/* What is there under this name: nothing (*RET_FOUND), a table that can be written, or an error. */
+static int find_table(Sqlite *self, const Table *table, bool *ret_found, Error *error)
+{
+    _cleanup_(sqlite_finalizep) sqlite3_stmt *statement = NULL;
+    if (sqlite_prepare(self, "SELECT type, wr FROM pragma_table_list(?1) WHERE schema = 'main'", &statement,
+                       "look for a table", error) < 0)
+        return -1;
+    sqlite3_bind_text(statement, 1, table->name, -1, SQLITE_STATIC);
+    if (sqlite_step(self, statement, ret_found, "look for a table", error) < 0)
+        return -1;
+    if (!*ret_found)
+        return 0;
+    const char *type = (const char *)sqlite3_column_text(statement, 0);
+    if (strcmp(type, "table") != 0)
+        return error_set(error, ERROR_CONFIGURATION, "\"%s\" in \"%s\" is a %s%s, not a table; choose another name",
+                         table->name, self->path, type, strcmp(type, "view") == 0 ? "" : " table");
+    if (sqlite3_column_int(statement, 1))
+        return error_set(error, ERROR_CONFIGURATION,
+                         "table \"%s\" in \"%s\" is WITHOUT ROWID, which files cannot be loaded into; choose another "
+                         "name",
+                         table->name, self->path);
+    return 0;
+}
+
+/* --- making --- */
+
+static void put_column(Buffer *sql, const char *name, const char *type)
+{
+    sqlite_quote(sql, name);
+    buffer_append_string(sql, " ");
+    buffer_append_string(sql, type);
+}
+
+static int create_table(Sqlite *self, const Table *table, bool is_file, Error *error)
+{
+    _cleanup_(buffer_clear) Buffer sql = { 0 };
+    buffer_append_string(&sql, "CREATE TABLE ");
+    sqlite_quote(&sql, table->name);
+    buffer_append_string(&sql, is_file ? " (\"" COLUMN_ID "\" INTEGER PRIMARY KEY, " : " (");
+    for (size_t i = 0; i < table->column_count; i++) {
+        if (i > 0)
+            buffer_append_string(&sql, ", ");
+        put_column(&sql, table->columns[i].name.data, sql_type(table->columns[i].type));
+    }
+    buffer_append_string(&sql,
+                         is_file ? ", \"" COLUMN_HASH "\" TEXT NOT NULL, \"" COLUMN_TIME "\" TEXT NOT NULL)" : ")");
+    _cleanup_(freep) char *text = buffer_take_string(&sql);
+    return sqlite_execute(self, text, "create a table", error);
+}
+
+static int prepare_insert(Sqlite *self, const Table *table, SqliteTable *slot, bool is_file, Error *error)
+{
+    _cleanup_(buffer_clear) Buffer sql = { 0 };
+    size_t count = table->column_count + (is_file ? 2 : 0);
+    buffer_append_string(&sql, "INSERT INTO ");
+    sqlite_quote(&sql, table->name);
+    for (size_t i = 0; i < count; i++) {
+        buffer_append_string(&sql, i == 0 ? " (" : ", ");
+        sqlite_quote(&sql, i < table->column_count    ? table->columns[i].name.data
+                           : i == table->column_count ? COLUMN_HASH
+                                                      : COLUMN_TIME);
+    }
+    for (size_t i = 0; i < count; i++)
+        buffer_append_string(&sql, i == 0 ? ") VALUES (?" : ", ?");
+    buffer_append_string(&sql, ")");
+    _cleanup_(freep) char *text = buffer_take_string(&sql);
+    if (sqlite_prepare(self, text, &slot->insert, "insert rows", error) < 0)
+        return -1;
+    slot->scratch = xmalloc(table->column_count * TIMESTAMP_TEXT_MAX);
+    return 0;
+}
+
+int sqlite_ensure_table(void *destination, const Table *table, const Batch *batch, Error *error)
+{
+    Sqlite *self = destination;
+    bool found;
+    if (check_names(table, batch->is_file, error) < 0 || sqlite_own_table(self, table, error) < 0 ||
+        find_table(self, table, &found, error) < 0)
+        return -1;
+    int r = found ? guard_table(self, table, batch->is_file, error) : create_table(self, table, batch->is_file, error);
+    if (r < 0)
+        return -1;
+    return prepare_insert(self, table, table_slot(self, table), batch->is_file, error);
+}
+
+/* --- the index, and what a file replaces --- */
+
+/* "… "orders_source_file_hash_idx"": PREFIX, then the index's quoted name. */
+static void put_index_name(Buffer *sql, const char *prefix, const char *table)
+{
+    _cleanup_(freep) char *name = xasprintf("%s_source_file_hash_idx", table);
+    buffer_append_string(sql, prefix);
+    sqlite_quote(sql, name);
+}
+
+static int create_index(Sqlite *self, const char *table, Error *error)
+{
+    _cleanup_(buffer_clear) Buffer sql = { 0 };
+    put_index_name(&sql, "CREATE INDEX IF NOT EXISTS ", table);
+    buffer_append_string(&sql, " ON ");
+    sqlite_quote(&sql, table);
+    buffer_append_string(&sql, " (\"" COLUMN_HASH "\")");
+    _cleanup_(freep) char *text = buffer_take_string(&sql);
+    return sqlite_execute(self, text, "build an index", error);
+}
+
+static int drop_index(Sqlite *self, const char *table, Error *error)
+{
+    _cleanup_(buffer_clear) Buffer sql = { 0 };
+    put_index_name(&sql, "DROP INDEX IF EXISTS ", table);
+    _cleanup_(freep) char *text = buffer_take_string(&sql);
+    return sqlite_execute(self, text, "drop an index", error);
+}
+
+int sqlite_build_indexes(Sqlite *self, Error *error)
+{
+    for (size_t i = 0; i < self->table_count; i++)
+        if (self->tables[i].build_index && create_index(self, self->tables[i].name, error) < 0)
+            return -1;
+    return 0;
+}
+
+static int is_empty(Sqlite *self, const char *table, bool *ret, Error *error)
+{
+    _cleanup_(buffer_clear) Buffer sql = { 0 };
+    _cleanup_(sqlite_finalizep) sqlite3_stmt *statement = NULL;
+    buffer_append_string(&sql, "SELECT 1 FROM ");
+    sqlite_quote(&sql, table);
+    buffer_append_string(&sql, " LIMIT 1");
+    _cleanup_(freep) char *text = buffer_take_string(&sql);
+    bool row;
+    if (sqlite_prepare(self, text, &statement, "read a table", error) < 0 ||
+        sqlite_step(self, statement, &row, "read a table", error) < 0)
+        return -1;
+    *ret = !row;
+    return 0;
+}
+
+static int delete_rows(Sqlite *self, const char *table, const char *hash, Error *error)
+{
+    _cleanup_(buffer_clear) Buffer sql = { 0 };
+    _cleanup_(sqlite_finalizep) sqlite3_stmt *statement = NULL;
+    buffer_append_string(&sql, "DELETE FROM ");
+    sqlite_quote(&sql, table);
+    if (hash)
+        buffer_append_string(&sql, " WHERE \"" COLUMN_HASH "\" = ?1");
+    _cleanup_(freep) char *text = buffer_take_string(&sql);
+    if (sqlite_prepare(self, text, &statement, "delete rows", error) < 0)
+        return -1;
+    if (hash)
+        sqlite3_bind_text(statement, 1, hash, -1, SQLITE_STATIC);
+    return sqlite_step(self, statement, NULL, "delete rows", error);
+}
+
+int sqlite_file_begin(void *destination, const Table *table, const Batch *batch, Error *error)
+{
+    Sqlite *self = destination;
+    SqliteTable *slot = &self->tables[table->id];
+    char hash[SHA256_TEXT_SIZE];
+    sha256_text(batch->file_hash, hash);
+    bool empty;
+    if (is_empty(self, table->name, &empty, error) < 0)
+        return -1;
+    /* An index that somebody dropped is back before it is needed. */
+    if (!empty && ((!self->truncate && create_index(self, table->name, error) < 0) ||
+                   delete_rows(self, table->name, self->truncate ? NULL : hash, error) < 0 ||
+                   is_empty(self, table->name, &empty, error) < 0))
+        return -1;
+    slot->build_index = empty;
+    if (empty && drop_index(self, table->name, error) < 0)
+        return -1;
+    return sqlite_bind_file(slot, table, hash, batch, error);
+}
