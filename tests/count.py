@@ -53,7 +53,7 @@ def main():
     for path in paths:
         with open(path, errors="replace") as file:
             counts.append(count_tap(file.read()))
-    print(*(sum(column) for column in zip(*counts, strict=True)))
+    print(*(sum(column) for column in zip(*counts)))
 
 
 if __name__ == "__main__":
