@@ -28,7 +28,8 @@ Trees *trees_free(Trees *trees); /* all of its trees must be freed */
 const char *trees_describe(const Trees *trees);
 /* Is PID a process of one of the syncs? */
 bool trees_contain(const Trees *trees, pid_t pid);
-/* Reaps orphans that have ended and ends those whose tree is gone. To be called on SIGCHLD or once a second; cheap. */
+/* Reaps orphans that have ended, never what was tree_add()ed. To be called on SIGCHLD, after the roots were reaped, or
+ * once a second; cheap. */
 void trees_reap(Trees *trees);
 
 /* RUN_ID names the cgroup. Limits: bytes and processes of the whole tree, 0 = none. They are enforced where the cgroup
