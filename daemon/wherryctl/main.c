@@ -1,0 +1,45 @@
+/*
+ * wherryctl, the operator's command: parse, dispatch, exit. It talks to the daemon over its control socket and keeps
+ * neither state nor secrets; what needs no daemon is handed to wherryd itself.
+ */
+#include <locale.h>
+#include <stdio.h>
+
+#include "daemon/wherryctl/options.h"
+#include "wherry-build.h"
+
+static int run(const CommandLine *line)
+{
+    if (line->options.given & OPTION_VERSION) {
+        puts("wherryctl " WHERRY_VERSION);
+        return EXIT_DONE;
+    }
+    if (line->options.given & OPTION_HELP) {
+        commands_print_help(line->command);
+        return EXIT_DONE;
+    }
+    if (!line->command) {
+        fputs("wherryctl: no command; see \"wherryctl help\"\n", stderr);
+        return EXIT_WRONG_USE;
+    }
+    return line->command->run(&line->options, line->arguments, line->count);
+}
+
+int main(int argc, char **argv)
+{
+    _cleanup_(command_line_clear) CommandLine line = { 0 };
+    _cleanup_(error_clear) Error error = { 0 };
+
+    setlocale(LC_CTYPE, "C.UTF-8"); /* what is printed is UTF-8 whatever the terminal claims; for wcwidth() */
+    if (command_line_parse(argc, argv, &line, &error) < 0) {
+        _cleanup_(freep) char *text = error_format(&error);
+        fprintf(stderr, "wherryctl: %s\n", text);
+        return EXIT_WRONG_USE;
+    }
+    int status = run(&line);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        perror("wherryctl: the output cannot be written");
+        return status == EXIT_DONE ? EXIT_FAILED : status;
+    }
+    return status;
+}

@@ -1,0 +1,110 @@
+/*
+ * The table of commands. What help shows, what a command line is held against and what a typing error is compared with
+ * all come from here, so that they cannot disagree.
+ */
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/wherryctl/commands.h"
+#include "daemon/wherryctl/options.h"
+#include "lib/basics/text.h"
+
+#define ANY_NUMBER UINT_MAX
+
+/* clang-format off */
+static const Command COMMANDS[] = {
+    { "status", "[CONNECTION…]", 0, ANY_NUMBER, OPTION_JSON,
+      "show the connections: state, last outcome, rows, next run, error", NULL, command_status },
+    { "sync", "CONNECTION", 1, 1, OPTION_FULL | OPTION_WAIT | OPTION_FOLLOW | OPTION_JSON,
+      "run a connection now",
+      "Queues a run and returns at once, or, with --wait or --follow, after it has ended. A connection that is\n"
+      "syncing already is joined; a paused one runs once and stays paused. Ctrl-C ends the waiting, not the sync.",
+      command_sync },
+    { "cancel", "CONNECTION", 1, 1, 0, "end a connection's running or queued sync", NULL, command_cancel },
+    { "pause", "CONNECTION", 1, 1, 0, "stop scheduling a connection; its state is kept", NULL, command_pause },
+    { "resume", "CONNECTION", 1, 1, 0, "schedule a paused connection again", NULL, command_resume },
+    { "reload", "", 0, 0, 0, "read the configuration again",
+      "Running syncs finish on what they started with. Files with errors are named; the others are not affected.",
+      command_reload },
+    { "runs", "[CONNECTION]", 0, 1, OPTION_LIMIT | OPTION_JSON, "list past and running syncs, newest first", NULL,
+      command_runs },
+    { "files", "CONNECTION", 1, 1, OPTION_FAILED | OPTION_JSON, "list the files that a connection has seen", NULL,
+      command_files },
+    { "requeue", "CONNECTION FILE | CONNECTION --all-failed", 1, 2, OPTION_ALL_FAILED,
+      "have a file loaded again by the next sync",
+      "Its attempts count from 0 again. A file that was loaded before replaces its own rows.", command_requeue },
+    { "state", "CONNECTION get | set FILE | reset", 2, 3, 0, "read, replace or reset a connection's state",
+      "The state is the source's own JSON object. \"set\" takes it from FILE (\"-\": standard input), \"reset\" makes it\n"
+      "{}. Both are refused while the connection is syncing.", command_state },
+    { "check", "[FILE…]", 0, ANY_NUMBER, 0, "check configuration files; needs no daemon",
+      "Without FILE, everything in the configuration folder is checked. Exits with 2 where something is wrong.",
+      command_check },
+    { "run", "FILE.yaml", 1, 1, OPTION_DIR | OPTION_JSON, "run one pipeline file once; needs no daemon",
+      "The state is kept in --state-dir, by default one under $XDG_STATE_HOME.", command_run },
+    { "help", "[COMMAND]", 0, 1, 0, "explain wherryctl or one command", NULL, command_help },
+};
+/* clang-format on */
+
+const Command *command_find(const char *name)
+{
+    for (size_t i = 0; i < ELEMENTSOF(COMMANDS); i++)
+        if (strcmp(COMMANDS[i].name, name) == 0)
+            return &COMMANDS[i];
+    return NULL;
+}
+
+const char *command_suggest(const char *name)
+{
+    const char *names[ELEMENTSOF(COMMANDS) + 1] = { 0 };
+    for (size_t i = 0; i < ELEMENTSOF(COMMANDS); i++)
+        names[i] = COMMANDS[i].name;
+    return text_suggest(name, names);
+}
+
+static void print_options(unsigned bits)
+{
+    for (const OptionName *option = OPTION_NAMES; option->name; option++) {
+        if (!(option->bit & bits))
+            continue;
+        char left[64];
+        snprintf(left, sizeof(left), "%s%s%s", option->name, option->value ? " " : "",
+                 option->value ? option->value : "");
+        printf("  %-18s  %s\n", left, option->summary);
+    }
+}
+
+void commands_print_help(const Command *command)
+{
+    if (command) {
+        printf("wherryctl %s%s%s\n\n%s\n", command->name, *command->arguments ? " " : "", command->arguments,
+               command->summary);
+        if (command->details)
+            printf("\n%s\n", command->details);
+        puts("\nOptions:");
+        print_options(command->options | OPTIONS_OF_ALL);
+        return;
+    }
+    puts("wherryctl COMMAND [ARGUMENT…] [OPTION…]: steers wherryd\n");
+    for (size_t i = 0; i < ELEMENTSOF(COMMANDS); i++)
+        printf("  %-8s  %s\n", COMMANDS[i].name, COMMANDS[i].summary);
+    puts("\nOptions of every command, before or after it:");
+    print_options(OPTIONS_OF_ALL);
+    puts("\nExit status: 0 done, 1 the sync or a file in it failed, 2 wrong use or configuration, 3 no daemon.");
+    puts("\"wherryctl help COMMAND\" says more about one.");
+}
+
+int command_help(const Options *options, char *const *arguments, size_t count)
+{
+    const Command *command = count > 0 ? command_find(arguments[0]) : NULL;
+    if (count > 0 && !command) {
+        const char *nearest = command_suggest(arguments[0]);
+        if (nearest)
+            fprintf(stderr, "wherryctl: unknown command \"%s\"; did you mean \"%s\"?\n", arguments[0], nearest);
+        else
+            fprintf(stderr, "wherryctl: unknown command \"%s\"; see \"wherryctl help\"\n", arguments[0]);
+        return EXIT_WRONG_USE;
+    }
+    commands_print_help(command);
+    return EXIT_DONE;
+}

@@ -1,0 +1,74 @@
+#pragma once
+/*
+ * The commands of wherryctl: one table says what each is called, takes and does; help, the checks of a command line
+ * and the suggestions are made from it. A handler prints what a person or a program wants to know and returns the exit
+ * status.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/system/paths.h"
+
+enum {
+    EXIT_DONE = 0,
+    EXIT_FAILED = 1,    /* the sync, or a file in it, failed; or the daemon could not do it */
+    EXIT_WRONG_USE = 2, /* or a wrong configuration */
+    EXIT_NO_DAEMON = 3, /* none is there, or it does not talk to us */
+    EXIT_INTERRUPTED = 130,
+};
+
+/* Which options a command takes; the folders, --help and --version belong to all. */
+typedef enum OptionBit {
+    OPTION_JSON = 1 << 0,
+    OPTION_FULL = 1 << 1,
+    OPTION_WAIT = 1 << 2,
+    OPTION_FOLLOW = 1 << 3,
+    OPTION_FAILED = 1 << 4,
+    OPTION_ALL_FAILED = 1 << 5,
+    OPTION_DIR = 1 << 6,
+    OPTION_LIMIT = 1 << 7,
+    OPTION_CONFIG_DIR = 1 << 8,
+    OPTION_STATE_DIR = 1 << 9,
+    OPTION_RUNTIME_DIR = 1 << 10,
+    OPTION_HELP = 1 << 11,
+    OPTION_VERSION = 1 << 12,
+} OptionBit;
+#define OPTIONS_OF_ALL (OPTION_CONFIG_DIR | OPTION_STATE_DIR | OPTION_RUNTIME_DIR | OPTION_HELP | OPTION_VERSION)
+
+typedef struct Options {
+    unsigned given; /* OptionBit */
+    const char *dir;
+    int64_t limit;
+    const char *config_dir, *state_dir, *runtime_dir; /* as given; NULL: not */
+    Paths paths;                                      /* as they apply */
+} Options;
+
+typedef struct Command {
+    const char *name;
+    const char *arguments; /* as help shows them */
+    unsigned minimum, maximum;
+    unsigned options; /* OptionBit, besides OPTIONS_OF_ALL */
+    const char *summary;
+    const char *details; /* NULL: the summary says it all */
+    int (*run)(const Options *options, char *const *arguments, size_t count);
+} Command;
+
+const Command *command_find(const char *name);
+const char *command_suggest(const char *name); /* NULL: nothing is near */
+void commands_print_help(const Command *command /* NULL: all */);
+
+/* The handlers, by file. */
+int command_status(const Options *options, char *const *arguments, size_t count); /* connections.c */
+int command_cancel(const Options *options, char *const *arguments, size_t count);
+int command_pause(const Options *options, char *const *arguments, size_t count);
+int command_resume(const Options *options, char *const *arguments, size_t count);
+int command_reload(const Options *options, char *const *arguments, size_t count);
+int command_sync(const Options *options, char *const *arguments, size_t count); /* sync.c */
+int command_runs(const Options *options, char *const *arguments, size_t count); /* history.c */
+int command_files(const Options *options, char *const *arguments, size_t count);
+int command_requeue(const Options *options, char *const *arguments, size_t count);
+int command_state(const Options *options, char *const *arguments, size_t count); /* state.c */
+int command_check(const Options *options, char *const *arguments, size_t count); /* local.c */
+int command_run(const Options *options, char *const *arguments, size_t count);
+int command_help(const Options *options, char *const *arguments, size_t count); /* commands.c */

@@ -1,0 +1,126 @@
+/* The commands on what has happened: runs, files, requeue. */
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/wherryctl/client.h"
+#include "daemon/wherryctl/print.h"
+#include "lib/basics/text.h"
+
+static void add_run(Table *table, const json_t *run)
+{
+    char text[VALUE_TEXT_SIZE];
+    const char *outcome = field_text(run, "outcome");
+    const json_t *duration = json_object_get(run, "duration_s");
+
+    table_add(table, print_local_time(field_text(run, "started_at"), text), STYLE_NONE);
+    table_add(table, field_text(run, "connection"), STYLE_NONE);
+    table_add(table, field_text(run, "trigger"), STYLE_NONE);
+    table_add(table, outcome ? outcome : "running", outcome ? outcome_style(outcome) : STYLE_ACTIVE);
+    table_add(table, print_count(field_integer(run, "rows_committed", 0), text), STYLE_NONE);
+    table_add(table, print_bytes(field_integer(run, "bytes_processed", 0), text), STYLE_NONE);
+    table_add(table, json_is_number(duration) ? print_seconds(json_number_value(duration), text) : "-", STYLE_NONE);
+    table_add(table, field_text(run, "error"), STYLE_BAD);
+}
+
+int command_runs(const Options *options, char *const *arguments, size_t count)
+{
+    static const char *const headers[] = { "STARTED", "CONNECTION", "TRIGGER", "OUTCOME", ">ROWS",
+                                           ">BYTES",  ">TIME",      "ERROR",   NULL };
+    json_t *parameters = count > 0 ? client_parameters(arguments[0]) : json_object(), *reply, *run;
+    size_t i;
+
+    if (options->given & OPTION_LIMIT)
+        json_object_set_new(parameters, "limit", json_integer(options->limit));
+    int status = client_ask_or_say(options, "Runs", parameters, "runs", &reply);
+    if (status != 0)
+        return status;
+
+    json_t *runs = json_object_get(reply, "runs");
+    if (options->given & OPTION_JSON) {
+        print_json(reply, false);
+    } else if (json_array_size(runs) == 0) {
+        puts("no runs yet");
+    } else {
+        Table *table = table_new(headers);
+        json_array_foreach (runs, i, run)
+            add_run(table, run);
+        table_print(table, stdout);
+        table_free(table);
+    }
+    json_decref(reply);
+    return EXIT_DONE;
+}
+
+static void add_file(Table *table, const json_t *file)
+{
+    char text[VALUE_TEXT_SIZE];
+    const char *state = field_text(file, "state");
+    int64_t rows = field_integer(file, "rows", -1);
+
+    table_add(table, field_text(file, "name"), STYLE_NONE);
+    table_add(table, state, state_style(state));
+    table_add(table, print_count(field_integer(file, "attempts", 0), text), STYLE_NONE);
+    table_add(table, rows >= 0 ? print_count(rows, text) : "-", STYLE_NONE);
+    table_add(table, print_local_time(field_text(file, "updated_at"), text), STYLE_NONE);
+    table_add(table, field_text(file, "error"), STYLE_BAD);
+}
+
+int command_files(const Options *options, char *const *arguments, size_t count)
+{
+    static const char *const headers[] = { "FILE", "STATE", ">ATTEMPTS", ">ROWS", "UPDATED", "ERROR", NULL };
+    bool failed = options->given & OPTION_FAILED;
+    json_t *reply, *file;
+    size_t i;
+
+    json_t *parameters = client_parameters(arguments[0]);
+    json_object_set_new(parameters, "failed", json_boolean(failed));
+    int status = client_ask_or_say(options, "Files", parameters, "files", &reply);
+    if (status != 0)
+        return status;
+
+    json_t *files = json_object_get(reply, "files");
+    if (options->given & OPTION_JSON) {
+        print_json(reply, false);
+    } else if (json_array_size(files) == 0) {
+        puts(failed ? "no file has failed" : "no files yet");
+    } else {
+        Table *table = table_new(headers);
+        json_array_foreach (files, i, file)
+            add_file(table, file);
+        table_print(table, stdout);
+        table_free(table);
+    }
+    json_decref(reply);
+    return EXIT_DONE;
+}
+
+int command_requeue(const Options *options, char *const *arguments, size_t count)
+{
+    bool all_failed = options->given & OPTION_ALL_FAILED;
+    json_t *reply;
+
+    if (all_failed == (count == 2)) {
+        fputs("wherryctl: name one file, or say --all-failed: wherryctl requeue CONNECTION FILE | --all-failed\n",
+              stderr);
+        return EXIT_WRONG_USE;
+    }
+    json_t *parameters = client_parameters(arguments[0]);
+    json_object_set_new(parameters, "all_failed", json_boolean(all_failed));
+    if (count == 2) {
+        /* the daemon knows files by their printable names */
+        _cleanup_(freep) char *name = text_escape(arguments[1], strlen(arguments[1]));
+        json_object_set_new(parameters, "file", json_string(name));
+    }
+    int status = client_ask_or_say(options, "Requeue", parameters, NULL, &reply);
+    if (status != 0)
+        return status;
+
+    int64_t files = field_integer(reply, "files", 0);
+    json_decref(reply);
+    if (files == 0)
+        puts("no file has failed");
+    else
+        printf("%s: %lld file%s queued again; \"wherryctl sync %s\" loads %s now\n", arguments[0], (long long)files,
+               files == 1 ? "" : "s", arguments[0], files == 1 ? "it" : "them");
+    return EXIT_DONE;
+}
