@@ -1,0 +1,249 @@
+/*
+ * The parser keeps nothing between two looks at the input: a record that is not complete yet is parsed again from its
+ * first byte once there is more (input.c says why that is cheap). So every position in a file is like every other, and
+ * the only state is where the next record begins.
+ *
+ * Unquoted fields, most of any file, are found by the bit masks of scan.h: about ten bytes of field cost one shift and
+ * one bit scan. A quoted field is walked with memchr() from quote to quote, which also skips over what the masks saw
+ * inside it. Doubled quotes are undone in place, once the record is known to be complete.
+ */
+#include <string.h>
+
+#include "connectors/sources/files/csv-parser.h"
+#include "connectors/sources/files/scan.h"
+#include "lib/basics/buffer.h"
+
+void csv_parser_init(CsvParser *parser, TextInput *input, char delimiter, char quote, uint32_t value_max,
+                     size_t field_max)
+{
+    *parser = (CsvParser){ .input = input,
+                           .delimiter = delimiter,
+                           .quote = quote,
+                           .value_max = value_max,
+                           .field_max = field_max,
+                           .next_line = 1 };
+}
+
+void csv_parser_clear(CsvParser *parser)
+{
+    free(parser->fields);
+    *parser = (CsvParser){ 0 };
+}
+
+/* How looking for a record in the window ended. */
+typedef enum Outcome {
+    RECORD_COMPLETE,
+    RECORD_UNFINISHED, /* the window ended first */
+    RECORD_WRONG
+} Outcome;
+
+typedef struct Record {
+    char *end;           /* complete: one past its line end */
+    char *field;         /* unfinished: where the open field begins */
+    bool in_quotes;      /* unfinished: its quote is not closed */
+    bool doubled;        /* some field has doubled quotes */
+    uint64_t line_feeds; /* inside quoted fields */
+} Record;
+
+static void grow_fields(CsvParser *parser)
+{
+    parser->allocated = MIN_OF(MAX_OF(parser->allocated * 2, (size_t)64), parser->field_max);
+    parser->fields = xrealloc(parser->fields, parser->allocated * sizeof(CsvField));
+}
+
+static inline void keep_field(CsvParser *parser, char *text, size_t length, bool quoted)
+{
+    size_t i = parser->field_count++;
+    if (__builtin_expect(i >= parser->allocated, 0)) {
+        if (i >= parser->field_max)
+            return;
+        grow_fields(parser);
+    }
+    parser->fields[i] = (CsvField){ .text = text, .length = (uint32_t)length, .quoted = quoted };
+}
+
+/* Line ends in a quoted field: LF, CRLF and CR each count once. */
+static uint64_t count_lines(const char *text, const char *end)
+{
+    uint64_t count = 0;
+    for (; text < end; text++)
+        count += *text == '\n' || (*text == '\r' && (text + 1 == end || text[1] != '\n'));
+    return count;
+}
+
+/* The closing quote of the field whose opening quote is at START; NULL: not in the window. */
+static char *closing_quote(const CsvParser *parser, char *start, char *end, bool *doubled)
+{
+    bool ended = parser->input->ended;
+    for (char *at = start + 1; (at = memchr(at, parser->quote, (size_t)(end - at)));) {
+        if (at + 1 == end)
+            return ended ? at : NULL;
+        if (at[1] != parser->quote)
+            return at;
+        *doubled = true;
+        at += 2;
+    }
+    return NULL;
+}
+
+/* One quoted field at START. *RET: the delimiter or line end behind it, or END. */
+static Outcome quoted_field(CsvParser *parser, char *start, char *end, Record *record, char **ret, Error *error)
+{
+    bool doubled = false;
+    char *closing = closing_quote(parser, start, end, &doubled);
+    if (!closing) {
+        record->in_quotes = true;
+        return RECORD_UNFINISHED;
+    }
+    char *behind = closing + 1;
+    if (behind < end && *behind != parser->delimiter && *behind != '\n' && *behind != '\r') {
+        error_set(error, ERROR_DATA, "text after a closing quote; a quote inside a quoted field is written twice");
+        error_at_value(error, start, (size_t)MIN_OF(behind + 1 - start, end - start));
+        return RECORD_WRONG;
+    }
+    record->doubled |= doubled;
+    record->line_feeds += count_lines(start, closing);
+    /* Doubled quotes are undone when the record is complete; `quoted` and a text that still has them mark the field. */
+    keep_field(parser, start + 1, (size_t)(closing - start - 1), true);
+    *ret = behind;
+    return RECORD_COMPLETE;
+}
+
+/* The record at the window's beginning. */
+static Outcome find_record(CsvParser *parser, Scanner *scanner, Record *record, Error *error)
+{
+    TextInput *input = parser->input;
+    char *at = input->data + input->begin, *end = input->data + input->end;
+    const char delimiter = parser->delimiter, quote = parser->quote;
+    parser->field_count = 0;
+    for (;;) {
+        char *behind;
+        record->field = at;
+        if (at < end && *at == quote) {
+            Outcome outcome = quoted_field(parser, at, end, record, &behind, error);
+            if (outcome != RECORD_COMPLETE)
+                return outcome;
+            scanner_skip_to(scanner, behind);
+            if (behind < end)
+                (void)scanner_next(scanner);
+        } else {
+            behind = (char *)scanner_next(scanner);
+            keep_field(parser, at, (size_t)(behind - at), false);
+        }
+        if (behind >= end) {
+            record->end = end;
+            return input->ended ? RECORD_COMPLETE : RECORD_UNFINISHED;
+        }
+        if (*behind == delimiter) {
+            at = behind + 1;
+            continue;
+        }
+        if (*behind == '\r') {
+            /* Whether a line feed belongs to it is not known at the window's end. */
+            if (behind + 1 == end && !input->ended)
+                return RECORD_UNFINISHED;
+            if (behind + 1 < end && behind[1] == '\n') {
+                behind++;
+                (void)scanner_next(scanner);
+            }
+        }
+        record->end = behind + 1;
+        return RECORD_COMPLETE;
+    }
+}
+
+static void undouble_quotes(CsvParser *parser)
+{
+    for (size_t i = 0; i < MIN_OF(parser->field_count, parser->field_max); i++) {
+        CsvField *field = &parser->fields[i];
+        if (!field->quoted)
+            continue;
+        char *end = field->text + field->length;
+        char *to = memchr(field->text, parser->quote, field->length);
+        if (!to)
+            continue;
+        for (char *from = to; from < end; from++) {
+            if (*from == parser->quote)
+                from++;
+            *to++ = *from;
+        }
+        field->length = (uint32_t)(to - field->text);
+    }
+}
+
+static bool is_blank(const CsvParser *parser)
+{
+    return parser->field_count == 1 && parser->field_max > 0 && parser->fields[0].length == 0 &&
+           !parser->fields[0].quoted;
+}
+
+static int fail_at(CsvParser *parser, const Record *record)
+{
+    parser->open_field = parser->field_count;
+    parser->open_offset = (size_t)(record->field - parser->input->data);
+    return -1;
+}
+
+/* The window ended within a record: what is open may be too long already, or be all that comes. */
+static int get_more(CsvParser *parser, const Record *record, Error *error)
+{
+    TextInput *input = parser->input;
+    size_t offset = (size_t)(record->field - (input->data + input->begin));
+    size_t open = input->end - input->begin - offset;
+    if (open > parser->value_max) {
+        error_set(error, ERROR_DATA,
+                  record->in_quotes
+                      ? "a quoted field longer than \"max_value_size\" allows; is its closing quote missing?"
+                      : "a field longer than \"max_value_size\" allows; raise it to load this value");
+        error_at_value(error, record->field, open);
+        return fail_at(parser, record);
+    }
+    int r = text_input_more(input, error);
+    if (r < 0) {
+        Record moved = { .field = input->data + input->begin + offset };
+        return fail_at(parser, &moved);
+    }
+    if (r == TEXT_INPUT_E_END && record->in_quotes) {
+        char *field = input->data + input->begin + offset;
+        error_set(error, ERROR_DATA, "the file ends within a quoted field: its closing quote is missing");
+        error_at_value(error, field, (size_t)(input->data + input->end - field));
+        return fail_at(parser, &(Record){ .field = field });
+    }
+    return 0;
+}
+
+int csv_next(CsvParser *parser, Error *error)
+{
+    TextInput *input = parser->input;
+    for (;;) {
+        parser->line = parser->next_line;
+        if (input->begin == input->end) {
+            int r = input->ended ? TEXT_INPUT_E_END : text_input_more(input, error);
+            parser->field_count = 0;
+            parser->open_field = 0;
+            parser->open_offset = input->begin;
+            if (r == TEXT_INPUT_E_END)
+                return CSV_E_END;
+            if (r < 0)
+                return -1;
+        }
+        const char *begin = input->data + input->begin;
+        Scanner scanner = scanner_at(begin, input->data + input->end, parser->delimiter);
+        Record record = { 0 };
+        Outcome outcome = find_record(parser, &scanner, &record, error);
+        if (outcome == RECORD_WRONG)
+            return fail_at(parser, &record);
+        if (outcome == RECORD_UNFINISHED) {
+            if (get_more(parser, &record, error) < 0)
+                return -1;
+            continue;
+        }
+        input->begin = (size_t)(record.end - input->data);
+        parser->next_line += 1 + record.line_feeds;
+        if (is_blank(parser))
+            continue;
+        if (record.doubled)
+            undouble_quotes(parser);
+        return 0;
+    }
+}

@@ -1,0 +1,310 @@
+/*
+ * The files of a folder, one after another, in byte order of their names. Each is read twice: once for its hash alone,
+ * by which the daemon (or the destination) says whether it is known, and once to load it. Both passes go over the same
+ * open descriptor, and only if both saw the same bytes, size and modification time does the file count as loaded;
+ * whatever goes wrong in between, a file that changed waits for the next run and is nobody's failure.
+ *
+ * What is wrong with one file is told and the next one is read: only the daemon's word, a lost writer or a broken
+ * folder end the sync early.
+ */
+#include "connectors/sources/files/files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <syslog.h>
+
+#include "connectors/sources/files/charset.h"
+#include "connectors/sources/files/file.h"
+#include "connectors/sources/files/folder.h"
+#include "connectors/sources/files/reader.h"
+#include "connectors/sources/files/unpack.h"
+#include "lib/basics/buffer.h"
+#include "lib/basics/text.h"
+
+#define TABLE_ID 0
+#define DATA_BYTES_BASE \
+    (UINT64_C(256) << 20) /* of RLIMIT_DATA, beside the largest records; xz takes up to 64 MiB of it */
+
+typedef struct FilesSource {
+    FilesSettings settings;
+    SandboxPath path;
+    int folder; /* owned; -1: there is none */
+    Folder listed;
+    Charset *charset; /* owned; NULL: UTF-8 */
+    JsonMemory json;
+    Sha256 *sha256;       /* owned */
+    FrameColumn *columns; /* owned; names are the settings' */
+    uint64_t bytes_total; /* of the files that may still be loaded, and were */
+    Worker *worker;       /* while reading */
+    const char *phase;
+    char *shown_name; /* owned; of the file being read, printable */
+} FilesSource;
+
+/* --- one file --- */
+
+static int show_progress(void *context, uint64_t bytes, Error *error)
+{
+    FilesSource *files = context;
+    bool loading = strcmp(files->phase, "loading") == 0;
+    return worker_progress(files->worker, loading ? bytes : 0, files->bytes_total, files->shown_name, files->phase,
+                           error);
+}
+
+static int note(FilesSource *files, const char *name, bool failed, const char *message, Error *error)
+{
+    return worker_file_note(files->worker, name, strlen(name), failed, message, error);
+}
+
+/* What became of a file that cannot even be hashed. */
+static int note_fault(FilesSource *files, const char *name, Error *fault, Error *error)
+{
+    if (fault->kind != ERROR_CHANGED && fault->kind != ERROR_TEMPORARY && fault->kind != ERROR_DATA) {
+        error_move(error, fault);
+        return -1;
+    }
+    return note(files, name, fault->kind != ERROR_CHANGED, fault->message, error);
+}
+
+static int hash_file(FilesSource *files, DataFile *file, uint8_t ret[static SHA256_SIZE], Error *error)
+{
+    files->phase = "scanning";
+    if (data_file_drain(file, error) < 0 || data_file_unchanged(file, error) < 0)
+        return -1;
+    data_file_hash(file, ret);
+    return 0;
+}
+
+/* All rows of the file to the pipe. */
+static int load_rows(FilesSource *files, FileReader *reader, Error *error)
+{
+    int r;
+    do {
+        r = reader->read(reader, worker_rows(files->worker, TABLE_ID, OPERATION_INSERT), error);
+        if (r >= 0 && worker_flush(files->worker, error) < 0)
+            return -1;
+    } while (r == 0);
+    return r < 0 ? -1 : 0;
+}
+
+/* The file's bytes through whatever unpacks and decodes them into a reader. */
+static int load_text(FilesSource *files, DataFile *file, uint64_t *ret_rows, Error *error)
+{
+    uint8_t first[COMPRESSION_MAGIC_MAX];
+    ssize_t n = pread(file->fd, first, sizeof(first), 0);
+    if (n < 0)
+        return error_set_errno(error, ERROR_TEMPORARY, errno, "cannot be read");
+    Compression compression;
+    if (compression_detect(file->name, first, (size_t)n, &compression, error) < 0)
+        return -1;
+    ByteStream stream = data_file_stream(file);
+    _cleanup_(unpacker_freep) Unpacker *unpacker = NULL;
+    if (compression != COMPRESSION_NONE) {
+        if (unpacker_new(&unpacker, stream, compression, file->size, error) < 0)
+            return -1;
+        stream = unpacker_stream(unpacker);
+    }
+    if (files->charset)
+        stream = charset_stream(files->charset, stream);
+    _cleanup_(text_input_clear) TextInput input;
+    text_input_init(&input, stream, 0, files_settings_record_max(&files->settings));
+    _cleanup_(file_reader_freep) FileReader *reader = file_reader_new(&files->settings, &input, &files->json);
+    int r = load_rows(files, reader, error);
+    *ret_rows = reader->row;
+    return r;
+}
+
+/* Whether what was loaded is what was hashed. Reads what a reader that gave up has left. */
+static int compare_passes(DataFile *file, const uint8_t expected[static SHA256_SIZE], Error *error)
+{
+    uint8_t hash[SHA256_SIZE];
+    if (data_file_drain(file, error) < 0 || data_file_unchanged(file, error) < 0)
+        return -1;
+    data_file_hash(file, hash);
+    if (memcmp(hash, expected, SHA256_SIZE) != 0)
+        return error_set(error, ERROR_CHANGED,
+                         "still being written: its content changed while it was read and it waits for the next run");
+    return 0;
+}
+
+static FileEnd end_of(const Error *fault)
+{
+    return fault->kind == ERROR_DATA      ? FILE_END_FAILED
+           : fault->kind == ERROR_CHANGED ? FILE_END_CHANGED
+                                          : FILE_END_ABORTED;
+}
+
+static int load_file(FilesSource *files, DataFile *file, const WorkerFile *known, Error *error)
+{
+    _cleanup_(error_clear) Error fault = { 0 }, changed = { 0 };
+    uint64_t rows = 0;
+    files->phase = "loading";
+    const FilesSettings *settings = &files->settings;
+    if (data_file_rewind(file, error) < 0 || worker_file_begin(files->worker, known, error) < 0 ||
+        worker_table(files->worker, TABLE_ID, settings->dest_table, TABLE_DECLARED, files->columns,
+                     settings->column_count, error) < 0)
+        return -1;
+    load_text(files, file, &rows, &fault);
+    if (fault.kind == ERROR_CANCELLED || fault.kind == ERROR_INTERNAL || fault.kind == ERROR_CONFIGURATION) {
+        error_move(error, &fault);
+        return -1;
+    }
+    /* A fault in a file that did not stand still is not the file's. */
+    if (fault.kind == ERROR_NONE || fault.kind == ERROR_DATA)
+        compare_passes(file, known->hash, &changed);
+    if (changed.kind == ERROR_CANCELLED || changed.kind == ERROR_INTERNAL) {
+        error_move(error, &changed);
+        return -1;
+    }
+    Error *why = changed.kind != ERROR_NONE ? &changed : fault.kind != ERROR_NONE ? &fault : NULL;
+    if (why)
+        error_at_file(why, file->name);
+    return worker_file_end(files->worker, why ? end_of(why) : FILE_END_LOADED, known->hash, why ? 0 : rows, why, error);
+}
+
+static int read_open_file(FilesSource *files, DataFile *file, Error *error)
+{
+    _cleanup_(error_clear) Error fault = { 0 };
+    WorkerFile known = { .name = file->name, .name_length = strlen(file->name), .size = file->size };
+    file->progress = show_progress;
+    file->context = files;
+    if (hash_file(files, file, known.hash, &fault) < 0)
+        return note_fault(files, file->name, &fault, error);
+    FileVerdict verdict;
+    if (worker_file_seen(files->worker, &known, &verdict, error) < 0)
+        return -1;
+    if (verdict != FILE_LOAD) {
+        files->bytes_total -= MIN_OF(file->size, files->bytes_total);
+        return 0;
+    }
+    return load_file(files, file, &known, error);
+}
+
+static int read_file(FilesSource *files, const char *name, Error *error)
+{
+    _cleanup_(error_clear) Error fault = { 0 };
+    _cleanup_(freep) char *why = NULL;
+    int fd;
+    switch (folder_open_file(files->folder, name, files->settings.file_pattern != NULL, &fd, &why)) {
+    case FOLDER_IGNORED:
+        worker_log(files->worker, LOG_DEBUG, "\"%s\" is not a file: ignored", files->shown_name);
+        return 0;
+    case FOLDER_NOTE:
+        return note(files, name, false, why, error);
+    case FOLDER_BROKEN:
+        return note(files, name, true, why, error);
+    case FOLDER_FILE:
+        break;
+    }
+    DataFile file;
+    if (data_file_open(&file, fd, name, files->sha256, &fault) < 0)
+        return note_fault(files, name, &fault, error);
+    int r = read_open_file(files, &file, error);
+    data_file_close(&file);
+    return r;
+}
+
+/* --- the source --- */
+
+static void files_close(void *source)
+{
+    FilesSource *files = source;
+    close_fd(files->folder);
+    folder_clear(&files->listed);
+    charset_free(files->charset);
+    json_memory_clear(&files->json);
+    sha256_free(files->sha256);
+    free(files->columns);
+    free(files->shown_name);
+    files_settings_clear(&files->settings);
+    free(files);
+}
+
+static int open_folder(FilesSource *files, Error *error)
+{
+    const char *dir = files->settings.dir;
+    files->folder = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (files->folder >= 0 || errno == ENOENT)
+        return 0;
+    if (errno == ENOTDIR)
+        return error_set(error, ERROR_CONFIGURATION, "\"%s\" is not a folder: set \"source.dir\" to one", dir);
+    if (errno == EACCES || errno == EPERM)
+        return error_set(error, ERROR_TEMPORARY,
+                         "cannot read the folder \"%s\": permission denied; let the user that runs wherryd read it",
+                         dir);
+    return error_set_errno(error, ERROR_TEMPORARY, errno, "cannot open the folder \"%s\"", dir);
+}
+
+static void describe_columns(FilesSource *files)
+{
+    const FilesSettings *settings = &files->settings;
+    files->columns = xcalloc(settings->column_count, sizeof(FrameColumn));
+    for (size_t i = 0; i < settings->column_count; i++) {
+        const FileColumn *column = &settings->columns[i];
+        files->columns[i] =
+            (FrameColumn){ .name = frame_text(column->dest),
+                           .type = column->type,
+                           .flags = (uint8_t)(COLUMN_DECLARED | (column->required ? COLUMN_REQUIRED : 0)) };
+    }
+}
+
+static int files_open(void **ret, const json_t *configuration, SandboxPolicy *policy, Error *error)
+{
+    FilesSource *files = xcalloc(1, sizeof(*files));
+    files->folder = -1;
+    json_memory_init(&files->json);
+    if (files_settings_parse(configuration, &files->settings, error) < 0 ||
+        charset_new(&files->charset, files->settings.encoding, error) < 0 || open_folder(files, error) < 0) {
+        files_close(files);
+        return -1;
+    }
+    files->sha256 = sha256_new();
+    describe_columns(files);
+    files->path = (SandboxPath){ .path = files->settings.dir, .access = SANDBOX_READ };
+    policy->paths = &files->path;
+    policy->path_count = 1;
+    policy->network = SANDBOX_NETWORK_NONE;
+    policy->data_bytes = DATA_BYTES_BASE + 4 * (uint64_t)files_settings_record_max(&files->settings);
+    *ret = files;
+    return 0;
+}
+
+static int files_check(void *source, Error *error)
+{
+    FilesSource *files = source;
+    if (files->folder < 0)
+        return 0;
+    if (folder_list(files->folder, files->settings.file_pattern, &files->listed, error) < 0) {
+        error_prefix(error, "\"%s\": ", files->settings.dir);
+        return -1;
+    }
+    for (size_t i = 0; i < files->listed.count; i++) {
+        struct stat info;
+        if (fstatat(files->folder, files->listed.names[i], &info, 0) == 0 && S_ISREG(info.st_mode))
+            files->bytes_total += (uint64_t)info.st_size;
+    }
+    return 0;
+}
+
+static int files_read(void *source, Worker *worker, Error *error)
+{
+    FilesSource *files = source;
+    files->worker = worker;
+    if (files->folder < 0) {
+        worker_log(worker, LOG_NOTICE, "the folder \"%s\" does not exist: nothing to load", files->settings.dir);
+        return 0;
+    }
+    for (size_t i = 0; i < files->listed.count; i++) {
+        const char *name = files->listed.names[i];
+        free(files->shown_name);
+        files->shown_name = text_escape(name, strlen(name));
+        if (read_file(files, name, error) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+const Source source_files = {
+    .program = "source-files", .open = files_open, .check = files_check, .read = files_read, .close = files_close
+};

@@ -1,0 +1,157 @@
+/*
+ * The daemon has checked and completed the configuration already, so that what does not fit here is a defect between
+ * two programs of ours, not a user's mistake: the messages name the key and nothing more.
+ */
+#include "connectors/sources/files/settings.h"
+
+#include <string.h>
+
+#include "lib/basics/buffer.h"
+
+#define MAX_VALUE_SIZE_DEFAULT (16u << 20)
+#define RECORD_MAX (512u << 20)
+
+static int bad(const char *key, Error *error)
+{
+    return error_set(error, ERROR_CONFIGURATION, "the configuration from the daemon has no usable \"%s\"", key);
+}
+
+static const char *text_at(const json_t *object, const char *key, const char *fallback)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : fallback;
+}
+
+static bool flag_at(const json_t *object, const char *key, bool fallback)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_boolean(value) ? json_is_true(value) : fallback;
+}
+
+static int format_parse(const char *name, FileFormat *ret, Error *error)
+{
+    static const char *const names[] = {
+        [FORMAT_CSV] = "csv", [FORMAT_NDJSON] = "ndjson", [FORMAT_FIXED_WIDTH] = "fixed_width"
+    };
+    for (size_t i = 0; name && i < ELEMENTSOF(names); i++)
+        if (strcmp(name, names[i]) == 0) {
+            *ret = (FileFormat)i;
+            return 0;
+        }
+    return bad("format", error);
+}
+
+static int column_place(FileColumn *column, const json_t *object, const FilesSettings *settings, Error *error)
+{
+    const json_t *source = json_object_get(object, "source");
+    if (settings->format == FORMAT_CSV && !settings->header) {
+        json_int_t position =
+            json_is_integer(source) ? json_integer_value(source) : atoll(text_at(object, "source", "0"));
+        if (position < 1 || position > UINT16_MAX)
+            return bad("columns.source", error);
+        column->position = (uint32_t)position;
+        column->source = xasprintf("%u", column->position);
+        return 0;
+    }
+    column->source = xstrdup(json_string_value(source));
+    if (!column->source)
+        return bad("columns.source", error);
+    if (settings->format == FORMAT_FIXED_WIDTH) {
+        json_int_t start = json_integer_value(json_object_get(object, "start"));
+        json_int_t width = json_integer_value(json_object_get(object, "width"));
+        if (start < 1 || start > INT32_MAX || width < 1 || width > INT32_MAX)
+            return bad("columns.start", error);
+        column->start = (uint32_t)start - 1;
+        column->width = (uint32_t)width;
+    }
+    return 0;
+}
+
+static int columns_parse(const json_t *list, FilesSettings *settings, Error *error)
+{
+    size_t count = json_array_size(list);
+    if (count == 0)
+        return bad("columns", error);
+    settings->columns = xcalloc(count, sizeof(FileColumn));
+    settings->column_count = count;
+    for (size_t i = 0; i < count; i++) {
+        const json_t *object = json_array_get(list, i);
+        FileColumn *column = &settings->columns[i];
+        column->dest = xstrdup(text_at(object, "dest", NULL));
+        column->type = column_type_from_name(text_at(object, "type", ""));
+        column->required = flag_at(object, "required", true);
+        if (!column->dest || column->type == 0)
+            return bad("columns", error);
+        if (column_place(column, object, settings, error) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int settings_fill(const json_t *configuration, FilesSettings *settings, Error *error)
+{
+    const json_t *source = json_object_get(configuration, "source"), *csv = json_object_get(configuration, "csv");
+    settings->dir = xstrdup(text_at(source, "dir", NULL));
+    if (!settings->dir)
+        return bad("source.dir", error);
+    const char *pattern = text_at(source, "file_pattern", "*");
+    settings->file_pattern = strcmp(pattern, "*") == 0 ? NULL : xstrdup(pattern);
+    settings->dest_table = xstrdup(text_at(configuration, "dest_table", NULL));
+    if (!settings->dest_table)
+        return bad("dest_table", error);
+    settings->encoding = xstrdup(text_at(configuration, "encoding", "utf-8"));
+    if (format_parse(text_at(configuration, "format", NULL), &settings->format, error) < 0)
+        return -1;
+
+    const char *delimiter = text_at(csv, "delimiter", ","), *quote = text_at(csv, "quote", "\"");
+    if (strlen(delimiter) != 1 || (unsigned char)*delimiter > 0x7f || *delimiter == *quote || *delimiter == '\n' ||
+        *delimiter == '\r')
+        return bad("csv.delimiter", error);
+    if (strlen(quote) != 1 || (unsigned char)*quote > 0x7f || *quote == '\n' || *quote == '\r')
+        return bad("csv.quote", error);
+    settings->delimiter = *delimiter;
+    settings->quote = *quote;
+    settings->header = flag_at(csv, "header", true);
+    settings->null_text = xstrdup(text_at(csv, "null", NULL));
+    settings->keep_empty = strcmp(text_at(csv, "empty", "null"), "keep") == 0;
+
+    const json_t *size = json_object_get(configuration, "max_value_size");
+    json_int_t bytes = json_is_integer(size) ? json_integer_value(size) : MAX_VALUE_SIZE_DEFAULT;
+    if (bytes < 1)
+        return bad("max_value_size", error);
+    settings->max_value_size = (uint32_t)MIN_OF(bytes, (json_int_t)RECORD_MAX);
+    return columns_parse(json_object_get(configuration, "columns"), settings, error);
+}
+
+int files_settings_parse(const json_t *configuration, FilesSettings *ret, Error *error)
+{
+    FilesSettings settings = { 0 };
+    if (settings_fill(configuration, &settings, error) < 0) {
+        files_settings_clear(&settings);
+        return -1;
+    }
+    *ret = settings;
+    return 0;
+}
+
+void files_settings_clear(FilesSettings *settings)
+{
+    for (size_t i = 0; i < settings->column_count; i++) {
+        free(settings->columns[i].source);
+        free(settings->columns[i].dest);
+    }
+    free(settings->columns);
+    free(settings->dir);
+    free(settings->file_pattern);
+    free(settings->dest_table);
+    free(settings->encoding);
+    free(settings->null_text);
+    *settings = (FilesSettings){ 0 };
+}
+
+size_t files_settings_record_max(const FilesSettings *settings)
+{
+    /* Eight: a value written as \uXXXX escapes takes six times its size, and a row may hold more than one value. */
+    uint64_t wanted = UINT64_C(8) * settings->max_value_size + (1u << 20);
+    return (size_t)MIN_OF(wanted, (uint64_t)RECORD_MAX);
+}

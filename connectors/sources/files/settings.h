@@ -1,0 +1,43 @@
+#pragma once
+/* What a files connection's configuration says, as this source needs it. */
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/basics/error.h"
+#include "lib/formats/value.h"
+
+typedef enum FileFormat { FORMAT_CSV, FORMAT_NDJSON, FORMAT_FIXED_WIDTH } FileFormat;
+
+typedef struct FileColumn {
+    char *source; /* owned; name in the file; the position as text where `position` is set */
+    char *dest;   /* owned; name in the destination */
+    ColumnType type;
+    bool required;
+    uint32_t position; /* CSV without a header: 1-based; 0: by name */
+    uint32_t start;    /* fixed width: first character, 0-based */
+    uint32_t width;
+} FileColumn;
+
+typedef struct FilesSettings {
+    char *dir;          /* owned; absolute */
+    char *file_pattern; /* owned; NULL: every name */
+    char *dest_table;   /* owned */
+    char *encoding;     /* owned */
+    FileFormat format;
+    FileColumn *columns;
+    size_t column_count;
+    char delimiter, quote;
+    bool header;
+    bool keep_empty;         /* empty text in a string or binary column is kept, not NULL */
+    char *null_text;         /* owned; unquoted CSV text that stands for NULL; NULL: none */
+    uint32_t max_value_size; /* bytes of one value */
+} FilesSettings;
+
+/* From BEGIN's configuration, whose shape daemon/wherryd/config.h writes down. */
+int files_settings_parse(const json_t *configuration, FilesSettings *ret, Error *error);
+void files_settings_clear(FilesSettings *settings);
+
+/* The longest record (line, CSV row) that is read: room for a few values of the largest size. */
+size_t files_settings_record_max(const FilesSettings *settings);
