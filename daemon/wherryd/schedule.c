@@ -100,10 +100,10 @@ static int64_t retry_time(const ScheduleEntry *entry, int64_t now_ms, uint64_t r
 {
     uint32_t doublings = entry->failures - 1 < 16 ? entry->failures - 1 : 16;
     int64_t backoff = (int64_t)SCHEDULE_BACKOFF_FIRST_MS << doublings;
-    if (backoff >= frequency_ms(entry))
-        return 0; /* the next slot is as soon */
     if (backoff > SCHEDULE_BACKOFF_MAX_MS)
         backoff = SCHEDULE_BACKOFF_MAX_MS;
+    if (backoff >= frequency_ms(entry))
+        return 0; /* the next slot is as soon */
     int64_t delay = (int64_t)(((unsigned __int128)random * (uint64_t)(backoff + 1)) >> 64);
     return now_ms + (delay < SCHEDULE_BACKOFF_FLOOR_MS ? SCHEDULE_BACKOFF_FLOOR_MS : delay);
 }
