@@ -136,27 +136,29 @@ static json_t *named_destination(const LoadContext *context, const YamlNode *nod
     return NULL;
 }
 
-static void check_database_path(const LoadContext *context, const ConnectorKeys *keys, const json_t *connection,
-                                Report *report)
+/* The destination's file under its one true name, however it was spelled; NULL: it has none. */
+static char *check_database_path(const LoadContext *context, const ConnectorKeys *keys, const json_t *connection,
+                                 Report *report)
 {
     const char *path = keys->database_path ? keys->database_path(connection) : NULL;
-    if (!path || !context->state_folder)
-        return;
-    _cleanup_(freep) char *canonical = path_canonical(path);
-    if (!path_is_below(canonical, context->state_folder))
-        return;
-    const char *at = report->head.given(&report->head, "destination.url") ? "destination.url" : "destination.path";
-    key_problem(&report->head, at, "\"%s\" lies in wherry's own folder \"%s\"; put the database elsewhere", path,
-                context->state_folder);
+    if (!path)
+        return NULL;
+    char *canonical = path_canonical_cached(context->paths, path);
+    if (context->state_folder && path_is_below(canonical, context->state_folder)) {
+        const char *at = report->head.given(&report->head, "destination.url") ? "destination.url" : "destination.path";
+        key_problem(&report->head, at, "\"%s\" lies in wherry's own folder \"%s\"; put the database elsewhere", path,
+                    context->state_folder);
+    }
+    return canonical;
 }
 
-static void complete_destination(const LoadContext *context, const ConnectorKeys *keys, const YamlNode *node,
-                                 json_t *connection, Report *report)
+static char *complete_destination(const LoadContext *context, const ConnectorKeys *keys, const YamlNode *node,
+                                  json_t *connection, Report *report)
 {
     report->head.folder = node->file->folder;
     if (keys->complete)
         keys->complete(connection, &report->head);
-    check_database_path(context, keys, connection, report);
+    return check_database_path(context, keys, connection, report);
 }
 
 json_t *destination_check(const LoadContext *context, const YamlNode *node, Problems *problems)
@@ -174,7 +176,7 @@ json_t *destination_check(const LoadContext *context, const YamlNode *node, Prob
         .head = { .say = report_say, .given = report_given }, .problems = problems, .file = node->file, .root = &root
     };
     json_t *connection = json_pack("{s:o}", "destination", destination);
-    complete_destination(context, keys, node, connection, &report);
+    free(complete_destination(context, keys, node, connection, &report));
     json_t *result = problems->errors == before ? json_incref(json_object_get(connection, "destination")) : NULL;
     json_decref(connection);
     return result;
@@ -284,7 +286,8 @@ static uint32_t integer_of(const json_t *object, const char *key)
     return (uint32_t)json_integer_value(json_object_get(object, key));
 }
 
-static ConnectionConfig *make_config(const char *name, const json_t *connection, const ConnectorKeys *const keys[2])
+static ConnectionConfig *make_config(const char *name, const json_t *connection, const ConnectorKeys *const keys[2],
+                                     const char *database)
 {
     const ConnectorKeys *source = keys[ROLE_SOURCE], *destination = keys[ROLE_DESTINATION];
     const json_t *own = json_object_get(connection, "source");
@@ -293,7 +296,7 @@ static ConnectionConfig *make_config(const char *name, const json_t *connection,
     config->name = xstrdup(name);
     config->source = source->type;
     config->destination = destination->type;
-    config->identity = destination->identity ? destination->identity(connection) : NULL;
+    config->identity = database ? xasprintf("%s:%s", destination->type, database) : NULL;
     if (json_is_true(json_object_get(own, "watch")))
         config->watch_dir = xstrdup(json_string_value(json_object_get(own, "dir")));
     config->json = json_dumps(connection, JSON_COMPACT);
@@ -309,7 +312,7 @@ static ConnectionConfig *make_config(const char *name, const json_t *connection,
 }
 
 static json_t *read_connection(const LoadContext *context, YamlFile *file, YamlNode *root, const ConnectorKeys *keys[2],
-                               Problems *problems)
+                               char **ret_database, Problems *problems)
 {
     json_t *source = read_source(root, &keys[ROLE_SOURCE], problems);
     json_t *destination = read_destination(context, root, &keys[ROLE_DESTINATION], problems);
@@ -328,7 +331,8 @@ static json_t *read_connection(const LoadContext *context, YamlFile *file, YamlN
     if (source && keys[ROLE_SOURCE]->complete)
         keys[ROLE_SOURCE]->complete(connection, &report.head);
     if (destination)
-        complete_destination(context, keys[ROLE_DESTINATION], yaml_get(root, "destination"), connection, &report);
+        *ret_database =
+            complete_destination(context, keys[ROLE_DESTINATION], yaml_get(root, "destination"), connection, &report);
     return connection;
 }
 
@@ -346,11 +350,12 @@ ConnectionConfig *connection_check(const LoadContext *context, const char *name,
     }
     YamlNode *root = merged_root(context, file, problems);
     const ConnectorKeys *keys[2] = { NULL, NULL };
-    json_t *connection = read_connection(context, file, root, keys, problems);
+    _cleanup_(freep) char *database = NULL;
+    json_t *connection = read_connection(context, file, root, keys, &database, problems);
     json_object_set_new(connection, "name", json_string(name));
     ConnectionConfig *config = NULL;
     if (problems->errors == 0)
-        config = make_config(name, connection, (const ConnectorKeys *const *)keys);
+        config = make_config(name, connection, (const ConnectorKeys *const *)keys, database);
     json_decref(connection);
     return config;
 }

@@ -3,6 +3,7 @@
 #include "daemon/wherryd/config.h"
 #include "daemon/wherryd/keys.h"
 #include "daemon/wherryd/yaml.h"
+#include "lib/basics/path.h"
 
 /* --- config-value.c: one value, as its key wants it --- */
 typedef struct ValueContext {
@@ -28,6 +29,7 @@ typedef struct LoadContext {
     const json_t *destinations; /* checked; by name */
     const char *state_folder;   /* STATE_DIR/daemon, canonical; NULL: not checked */
     const char *lend_dir;       /* absolute; NULL: none */
+    PathCache *paths;
 } LoadContext;
 
 /* The connection in FILE, or NULL where PROBLEMS has errors. */

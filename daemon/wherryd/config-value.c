@@ -408,7 +408,8 @@ static const Key *find_key(const Key *const *tables, const char *name)
     return NULL;
 }
 
-static void unknown_key(const ValueContext *context, const Key *const *tables, const YamlNode *key)
+/* Says so. The key that was meant stands as a bad value in OBJECT, so that nobody calls it missing. */
+static void unknown_key(const ValueContext *context, const Key *const *tables, const YamlNode *key, json_t *object)
 {
     const char *words[64];
     size_t n = 0;
@@ -423,6 +424,8 @@ static void unknown_key(const ValueContext *context, const Key *const *tables, c
     _cleanup_(freep) char *printable = shown(key);
     if (near) {
         yaml_problem(context->problems, key, "unknown key \"%s\"; did you mean \"%s\"?", printable, near);
+        if (!json_object_get(object, near))
+            json_object_set_new(object, near, json_null());
         return;
     }
     _cleanup_(freep) char *all = joined(words);
@@ -460,7 +463,7 @@ static void read_entry(const ValueContext *context, const Key *key, const YamlEn
 static void fill_in(const ValueContext *context, const Key *table, const YamlNode *map, json_t *object)
 {
     for (const Key *key = table; key->name; key++) {
-        if (yaml_get(map, key->name) || key->type == KEY_CONNECTOR)
+        if (yaml_get(map, key->name) || json_object_get(object, key->name) || key->type == KEY_CONNECTOR)
             continue;
         json_t *value = value_fallback(key);
         if (value)
@@ -481,7 +484,7 @@ json_t *value_read_map(const ValueContext *context, const Key *const *tables, co
         if (key)
             read_entry(context, key, entry, object);
         else if (!context->lenient || entry->key->file != context->lenient)
-            unknown_key(context, tables, entry->key);
+            unknown_key(context, tables, entry->key, object);
     }
     for (; *tables; tables++)
         fill_in(context, *tables, map, object);

@@ -31,6 +31,7 @@ typedef struct Load {
     char *daemon_name, *state_folder;
     ConfigSet *set;
     const ConfigSet *previous;
+    PathCache paths;
     size_t parsed;
 } Load;
 
@@ -225,6 +226,7 @@ static int load_begin(Load *load, const char *config_dir, const char *state_dir,
 {
     load->config_dir = absolute(config_dir);
     load->set = xcalloc(1, sizeof(*load->set));
+    load->context.paths = &load->paths;
     if (state_dir) {
         _cleanup_(freep) char *state = absolute(state_dir);
         _cleanup_(freep) char *folder = path_join(state, "daemon");
@@ -236,6 +238,7 @@ static int load_begin(Load *load, const char *config_dir, const char *state_dir,
 static void load_clear(Load *load)
 {
     yaml_clear(&load->daemon_file);
+    path_cache_clear(&load->paths);
     config_set_free(load->set);
     free(load->config_dir);
     free(load->state_folder);
@@ -289,15 +292,15 @@ static void load_named(Load *load, int folder, const char *folder_path, const ch
 {
     _cleanup_(problems_clear) Problems problems = { 0 };
     struct stat status;
-    _cleanup_(close_fdp) int fd = open_file(folder, file_name, file_name, &status, &problems);
     ConnectionConfig *before = same_daemon_config ? config_set_find(load->previous, name) : NULL;
-    if (fd >= 0 && before) {
+    if (before && fstatat(folder, file_name, &status, 0) == 0) {
         ConfigStamp stamp = make_stamp(&status);
         if (same_stamp(&before->stamp, &stamp)) {
             add_connection(load->set, connection_config_ref(before));
             return;
         }
     }
+    _cleanup_(close_fdp) int fd = open_file(folder, file_name, file_name, &status, &problems);
     YamlFile file = { .name = file_name, .folder = folder_path };
     size_t count = load->set->connection_count;
     load_pipeline(load, name, &file, fd, &status, &problems);

@@ -7,6 +7,7 @@
 
 #include <limits.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "lib/basics/buffer.h"
 
@@ -69,6 +70,29 @@ char *path_canonical(const char *path)
 {
     bool resolvable = path && path[0] == '/' && strlen(path) < PATH_MAX;
     return resolvable ? canonical(path, LINKS_MAX) : xstrdup(path ? path : "");
+}
+
+char *path_canonical_cached(PathCache *cache, const char *path)
+{
+    const char *name = strrchr(path, '/');
+    struct stat status;
+    bool simple = path[0] == '/' && name[1] && strcmp(name, "/.") != 0 && strcmp(name, "/..") != 0;
+    if (!simple || (lstat(path, &status) == 0 && S_ISLNK(status.st_mode)))
+        return path_canonical(path);
+    _cleanup_(freep) char *folder = path_folder(path);
+    if (!cache->folder || strcmp(cache->folder, folder) != 0) {
+        path_cache_clear(cache);
+        cache->canonical = path_canonical(folder);
+        cache->folder = take_ptr(folder);
+    }
+    return path_join(cache->canonical, name + 1);
+}
+
+void path_cache_clear(PathCache *cache)
+{
+    free(cache->folder);
+    free(cache->canonical);
+    *cache = (PathCache){ 0 };
 }
 
 bool path_is_below(const char *path, const char *folder)

@@ -7,4 +7,10 @@ char *path_folder(const char *path); /* what stands before the last "/"; "." or 
 /* Where the absolute PATH leads: symbolic links (dangling ones too), "." and ".." resolved as far as something is
  * there, the rest appended as text. */
 char *path_canonical(const char *path);
+/* The same for many files: remembers where the last one's folder led. Zeroed at first; path_cache_clear() frees. */
+typedef struct PathCache {
+    char *folder, *canonical;
+} PathCache;
+char *path_canonical_cached(PathCache *cache, const char *path);
+void path_cache_clear(PathCache *cache);
 bool path_is_below(const char *path, const char *folder); /* or FOLDER itself; both canonical */

@@ -77,10 +77,7 @@ typedef struct ConnectorKeys {
      * aliases settled. Called a second time it changes nothing. For a destination of wherry.yaml CONNECTION has nothing
      * but "destination". NULL: nothing to check. */
     void (*complete)(json_t *connection, KeyReport *report);
-    /* What two connections must share for their syncs to run one after another ("sqlite:/abs/path"), malloc'ed; NULL
-     * function or result: nothing. */
-    char *(*identity)(const json_t *connection);
-    /* A plain path that must not lie under the daemon's own state; borrowed from CONNECTION. NULL function or result:
-     * none. */
+    /* The plain file that is written, borrowed from CONNECTION: syncs into the same one run one after another, and none
+     * may lie under the daemon's own state. NULL function or result: no such file. */
     const char *(*database_path)(const json_t *connection);
 } ConnectorKeys;

@@ -1,7 +1,6 @@
 /*
  * The keys of a SQLite destination. `url` is SQLAlchemy's form, which Filedge's pipeline files use: three slashes and a
- * relative path, four and an absolute one. `path` says the same plainly. Two spellings of one file (through a link, or
- * "..") are one identity, so that syncs into it wait for each other in the queue and not on the database's lock.
+ * relative path, four and an absolute one. `path` says the same plainly.
  */
 #include <limits.h>
 #include <string.h>
@@ -99,15 +98,6 @@ static const char *database_path(const json_t *connection)
     return json_string_value(json_object_get(json_object_get(connection, "destination"), "path"));
 }
 
-static char *identity(const json_t *connection)
-{
-    _cleanup_(freep) char *canonical = path_canonical(database_path(connection));
-    return xasprintf("sqlite:%s", canonical);
-}
-
-const ConnectorKeys destination_sqlite_keys = { .type = "sqlite",
-                                                .local = true,
-                                                .own = own_keys,
-                                                .complete = complete,
-                                                .identity = identity,
-                                                .database_path = database_path };
+const ConnectorKeys destination_sqlite_keys = {
+    .type = "sqlite", .local = true, .own = own_keys, .complete = complete, .database_path = database_path
+};

@@ -13,6 +13,8 @@
 
 extern const ConnectorKeys source_files_keys;
 
+#define POSITION_MAX 65535  /* of a column in a row */
+#define COLUMNS_MAX 4096    /* duplicates are looked for one by one */
 #define WIDTH_MAX (1 << 20) /* of a fixed-width column, and the last place where one may start */
 
 static const char *const formats[] = { "csv", "ndjson", "fixed_width", NULL };
@@ -197,10 +199,8 @@ static void complete_csv(json_t *connection, const char *format, KeyReport *repo
     const char *const keys[] = { "delimiter", "quote" };
     for (size_t i = 0; i < ELEMENTSOF(keys); i++) {
         const char *character = text_of(csv, keys[i]);
-        char path[32];
-        snprintf(path, sizeof(path), "csv.%s", keys[i]);
         if (character && (*character == '\n' || *character == '\r'))
-            key_problem(report, path, "\"%s\" cannot be the end of a line", keys[i]);
+            key_problem(report, i == 0 ? "csv.delimiter" : "csv.quote", "\"%s\" cannot be the end of a line", keys[i]);
     }
 }
 
@@ -218,60 +218,71 @@ static void complete_encoding(json_t *connection, KeyReport *report)
         iconv_close(conversion);
 }
 
+/* A problem of column I, at KEY of it, or at the column where KEY is NULL. */
+#define column_problem(report, i, key, ...)                                                          \
+    ({                                                                                               \
+        char path_[64];                                                                              \
+        snprintf(path_, sizeof(path_), "columns[%zu]%s%s", i, (key) ? "." : "", (key) ? (key) : ""); \
+        key_problem(report, path_, __VA_ARGS__);                                                     \
+    })
+
 /* What `source` of column I means depends on the format: a position only where nothing has a name. */
-static void complete_field(json_t *column, size_t i, const char *format, bool header, KeyReport *report)
+static void complete_field(json_t *column, size_t i, bool positions, KeyReport *report)
 {
-    char path[64], text[32];
+    char text[32];
     json_t *source = json_object_get(column, "source");
-    snprintf(path, sizeof(path), "columns[%zu].source", i);
-    bool positions = format && strcmp(format, "csv") == 0 && !header;
     if (positions && json_is_string(source)) {
-        key_problem(report, path, "with \"header: false\" a column's \"source\" is its position: 1, 2, …");
+        column_problem(report, i, "source", "with \"header: false\" a column's \"source\" is its position: 1, 2, …");
     } else if (json_is_integer(source) && !positions) {
         snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(source));
         json_object_set_new(column, "source", json_string(text));
         source = json_object_get(column, "source");
-    } else if (json_is_integer(source) && (json_integer_value(source) < 1 || json_integer_value(source) > 65535)) {
-        key_problem(report, path, "\"source\" is a position from 1 to 65535");
+    } else if (json_is_integer(source) &&
+               (json_integer_value(source) < 1 || json_integer_value(source) > POSITION_MAX)) {
+        column_problem(report, i, "source", "\"source\" is a position from 1 to %d", POSITION_MAX);
     }
     if (json_object_get(column, "dest"))
         return;
     if (json_is_string(source))
         json_object_set(column, "dest", source);
     else if (json_is_integer(source))
-        key_problem(report, path, "a column without a name needs \"dest\"");
+        column_problem(report, i, "source", "a column without a name needs \"dest\"");
 }
 
 static void complete_place(const json_t *column, size_t i, bool fixed, KeyReport *report)
 {
     const char *const keys[] = { "start", "width" };
     for (size_t k = 0; k < ELEMENTSOF(keys); k++) {
-        char path[64];
-        const json_t *value = json_object_get(column, keys[k]);
-        snprintf(path, sizeof(path), "columns[%zu]%s%s", i, value ? "." : "", value ? keys[k] : "");
-        if (fixed && !value)
-            key_problem(report, path, "missing key \"%s\": a fixed_width column has \"start\" and \"width\"", keys[k]);
-        else if (!fixed && value)
-            key_problem(report, path, "\"%s\" belongs to format fixed_width", keys[k]);
+        bool given = json_object_get(column, keys[k]) != NULL;
+        if (fixed && !given)
+            column_problem(report, i, (const char *)NULL,
+                           "missing key \"%s\": a fixed_width column has \"start\" and \"width\"", keys[k]);
+        else if (!fixed && given)
+            column_problem(report, i, keys[k], "\"%s\" belongs to format fixed_width", keys[k]);
     }
+}
+
+/* Where the name of column I's destination was written. */
+static const char *dest_key(size_t i, KeyReport *report)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "columns[%zu].dest", i);
+    return report->given(report, path) ? "dest" : "source";
 }
 
 static void complete_dest(const json_t *columns, size_t i, KeyReport *report)
 {
     static const char *const ours[] = { "_id", "_source_file_hash", "_ingested_at" };
-    const json_t *column = json_array_get(columns, i);
-    const char *dest = text_of(column, "dest");
-    char path[64];
-    snprintf(path, sizeof(path), "columns[%zu].dest", i);
-    if (!report->given(report, path))
-        snprintf(path, sizeof(path), "columns[%zu].source", i);
+    const char *dest = text_of(json_array_get(columns, i), "dest");
     for (size_t k = 0; dest && k < ELEMENTSOF(ours); k++)
         if (strcasecmp(dest, ours[k]) == 0)
-            key_problem(report, path, "\"%s\" is a column that wherry adds itself; choose another \"dest\"", dest);
+            column_problem(report, i, dest_key(i, report),
+                           "\"%s\" is a column that wherry adds itself; choose another \"dest\"", dest);
     for (size_t k = 0; dest && k < i; k++) {
         const char *other = text_of(json_array_get(columns, k), "dest");
         if (other && strcasecmp(dest, other) == 0) {
-            key_problem(report, path, "column \"%s\" stands here twice (upper and lower case are the same)", dest);
+            column_problem(report, i, dest_key(i, report),
+                           "column \"%s\" stands here twice (upper and lower case are the same)", dest);
             return;
         }
     }
@@ -290,12 +301,17 @@ static void complete(json_t *connection, KeyReport *report)
     if (json_is_array(columns) && json_array_size(columns) == 0)
         key_problem(report, "columns", "\"columns\" is empty; list at least one column");
 
-    bool header = !json_is_false(json_object_get(json_object_get(connection, "csv"), "header"));
+    bool csv = format && strcmp(format, "csv") == 0;
+    bool positions = csv && json_is_false(json_object_get(json_object_get(connection, "csv"), "header"));
+    if (json_array_size(columns) > COLUMNS_MAX) {
+        key_problem(report, "columns", "more than %d columns", COLUMNS_MAX);
+        return;
+    }
     for (size_t i = 0; i < json_array_size(columns); i++) {
         json_t *column = json_array_get(columns, i);
         if (!json_is_object(column))
             continue;
-        complete_field(column, i, format, header, report);
+        complete_field(column, i, positions, report);
         complete_dest(columns, i, report);
         if (format)
             complete_place(column, i, strcmp(format, "fixed_width") == 0, report);
