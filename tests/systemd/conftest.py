@@ -11,7 +11,7 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "integration"))
 
-import harness  # noqa: E402  (the line above makes it importable)
+import harness
 
 
 class Machine:
