@@ -1,0 +1,401 @@
+/*
+ * wherryd: parse → set up → run.
+ *
+ * The daemon and `--once` are the same machinery; the latter has no control socket and no schedule, and ends when its
+ * runs have.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+#include <uv.h>
+
+#include "daemon/wherryd/check.h"
+#include "daemon/wherryd/config.h"
+#include "daemon/wherryd/control.h"
+#include "daemon/wherryd/log.h"
+#include "daemon/wherryd/manager.h"
+#include "daemon/wherryd/notify.h"
+#include "daemon/wherryd/store.h"
+#include "lib/basics/buffer.h"
+#include "lib/basics/hash.h"
+#include "lib/basics/text.h"
+#include "lib/system/paths.h"
+#include "wherry-build.h"
+
+enum { EXIT_GOOD = 0, EXIT_FAILED = 1, EXIT_WRONG_USE = 2 };
+
+static enum {
+    ACTION_RUN,
+    ACTION_ONCE,
+    ACTION_CHECK,
+    ACTION_SCHEMA,
+    ACTION_VERSION,
+    ACTION_HELP
+} arg_action = ACTION_RUN;
+static Paths arg_paths;
+static const char *arg_libexec_dir;
+static const char *arg_file;
+static const char *arg_dir;
+static bool arg_json;
+static const char *const *arg_names; /* what stands after the options; ends with NULL */
+static size_t arg_name_count;
+
+typedef struct Daemon {
+    uv_loop_t loop;
+    uv_signal_t signals[3];
+    Manager *manager;
+    Control *control;
+    Notify *notify;
+} Daemon;
+
+static void print_help(void)
+{
+    puts("Usage: wherryd [OPTION…]                        run as a daemon\n"
+         "       wherryd --once [OPTION…] [CONNECTION…]   run the named connections (none: all) once\n"
+         "       wherryd --once --file FILE [--dir DIR]   run one pipeline file once\n"
+         "       wherryd --check [FILE…]                  only check the configuration\n"
+         "\n"
+         "Keeps tables in step with their sources.\n"
+         "\n"
+         "      --config-dir DIR    wherry.yaml and pipelines.d (default: /etc/wherry)\n"
+         "      --state-dir DIR     state.db ($STATE_DIRECTORY or /var/lib/wherry)\n"
+         "      --runtime-dir DIR   the control socket ($RUNTIME_DIRECTORY or /run/wherry)\n"
+         "      --libexec-dir DIR   the source and destination programs\n"
+         "      --once              run once, then end: 0 all good, 1 something failed, 2 wrong use or configuration\n"
+         "      --file FILE         with --once: a pipeline file that is not in pipelines.d\n"
+         "      --dir DIR           with --file: the folder of a pipeline without \"source:\"\n"
+         "      --json              with --once: print the runs as JSON\n"
+         "      --check             check the configuration, or FILEs\n"
+         "      --schema            print the JSON schema of a pipeline file\n"
+         "      --version           print the version\n"
+         "  -h, --help              print this\n"
+         "\n"
+         "An ordinary user without a system install has the XDG folders instead. See also wherryctl --help.");
+}
+
+static const struct option options[] = { { "config-dir", required_argument, NULL, 'c' },
+                                         { "state-dir", required_argument, NULL, 's' },
+                                         { "runtime-dir", required_argument, NULL, 'r' },
+                                         { "libexec-dir", required_argument, NULL, 'l' },
+                                         { "once", no_argument, NULL, 'o' },
+                                         { "file", required_argument, NULL, 'f' },
+                                         { "dir", required_argument, NULL, 'd' },
+                                         { "json", no_argument, NULL, 'j' },
+                                         { "check", no_argument, NULL, 'k' },
+                                         { "schema", no_argument, NULL, 'm' },
+                                         { "version", no_argument, NULL, 'V' },
+                                         { "help", no_argument, NULL, 'h' },
+                                         {} };
+
+static int wrong_use(const char *format, ...) _public_printf_(1, 2);
+static int wrong_use(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("wherryd: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputs("\nTry \"wherryd --help\".\n", stderr);
+    va_end(arguments);
+    return EXIT_WRONG_USE;
+}
+
+static int unknown_option(const char *given)
+{
+    const char *names[ELEMENTSOF(options)] = {};
+    for (size_t i = 0; options[i].name; i++)
+        names[i] = options[i].name;
+    _cleanup_(freep) char *word =
+        strncmp(given, "--", 2) == 0 ? xstrndup(given + 2, strcspn(given + 2, "=")) : xstrdup(given);
+    const char *suggestion = text_suggest(word, names);
+    if (suggestion)
+        return wrong_use("unknown option \"%s\"; did you mean \"--%s\"?", given, suggestion);
+    return wrong_use("unknown option \"%s\"", given);
+}
+
+static int take_option(int option, char *argv[])
+{
+    switch (option) {
+    case 'c':
+        free(arg_paths.config_dir);
+        arg_paths.config_dir = xstrdup(optarg);
+        return 0;
+    case 's':
+        free(arg_paths.state_dir);
+        arg_paths.state_dir = xstrdup(optarg);
+        return 0;
+    case 'r':
+        free(arg_paths.runtime_dir);
+        arg_paths.runtime_dir = xstrdup(optarg);
+        return 0;
+    case 'l':
+        arg_libexec_dir = optarg;
+        return 0;
+    case 'o':
+        arg_action = ACTION_ONCE;
+        return 0;
+    case 'f':
+        arg_file = optarg;
+        return 0;
+    case 'd':
+        arg_dir = optarg;
+        return 0;
+    case 'j':
+        arg_json = true;
+        return 0;
+    case 'k':
+        arg_action = ACTION_CHECK;
+        return 0;
+    case 'm':
+        arg_action = ACTION_SCHEMA;
+        return 0;
+    case 'V':
+        arg_action = ACTION_VERSION;
+        return 0;
+    case 'h':
+        arg_action = ACTION_HELP;
+        return 0;
+    case ':':
+        return wrong_use("option \"%s\" needs a value", argv[optind - 1]);
+    default:
+        return unknown_option(argv[optind - 1]);
+    }
+}
+
+/* 0, or the exit status. */
+static int parse(int argc, char *argv[])
+{
+    opterr = 0;
+    for (int option; (option = getopt_long(argc, argv, ":h", options, NULL)) >= 0;) {
+        int r = take_option(option, argv);
+        if (r != 0)
+            return r;
+    }
+    arg_names = (const char *const *)argv + optind;
+    arg_name_count = (size_t)(argc - optind);
+    if (arg_name_count > 0 && arg_action == ACTION_RUN)
+        return wrong_use("\"%s\" is not an option; to run a connection once: wherryd --once %s", arg_names[0],
+                         arg_names[0]);
+    if (arg_file && arg_action != ACTION_ONCE)
+        return wrong_use("\"--file\" needs \"--once\"");
+    if (arg_file && arg_name_count > 0)
+        return wrong_use("with \"--file\" no connection can be named: \"%s\"", arg_names[0]);
+    if (arg_dir && !arg_file)
+        return wrong_use("\"--dir\" needs \"--once --file FILE\"");
+    if (arg_json && arg_action != ACTION_ONCE)
+        return wrong_use("\"--json\" needs \"--once\"");
+    return 0;
+}
+
+static int fail(const Error *error, int status)
+{
+    _cleanup_(freep) char *text = error_format(error);
+    /* A configuration has several problems at once, each with its own place. */
+    for (const char *line = text; *line;) {
+        size_t n = strcspn(line, "\n");
+        log_text(LOG_ERR, NULL, line, n);
+        line += n + (line[n] == '\n');
+    }
+    return status;
+}
+
+/* Runs of different files may go on at the same time, and a state folder is one daemon's: each file has its own below
+ * the user's. */
+static int choose_once_state_dir(Error *error)
+{
+    _cleanup_(freep) char *base = NULL;
+    if (paths_once_state_dir(&base, error) < 0)
+        return -1;
+    _cleanup_(freep) char *real = realpath(arg_file, NULL);
+    const char *name = real ? real : arg_file;
+    arg_paths.state_dir = xasprintf("%s/%016llx", base, (unsigned long long)fnv1a64(name, strlen(name)));
+    return 0;
+}
+
+/* --- what the loop calls --- */
+
+static void on_stopped(void *userdata)
+{
+    Daemon *daemon = userdata;
+    uv_stop(&daemon->loop);
+}
+
+static void on_signal(uv_signal_t *signal, int number)
+{
+    Daemon *daemon = signal->data;
+    if (number == SIGHUP && arg_action == ACTION_RUN) {
+        _cleanup_(error_clear) Error error = {};
+        if (manager_reload(daemon->manager, NULL, NULL, &error) < 0) {
+            fail(&error, 0);
+            log_error("the configuration was not reloaded; the one before stays");
+        }
+        return;
+    }
+    manager_stop(daemon->manager, on_stopped, daemon);
+}
+
+static void on_once_run(const char *connection, const char *summary, void *userdata)
+{
+    if (!arg_json) {
+        printf("%s: %s\n", connection, summary);
+        fflush(stdout);
+    }
+}
+
+static void print_once_runs(const Manager *manager)
+{
+    json_t *runs = manager_once_runs(manager);
+    size_t flags = JSON_INDENT(2) | JSON_REAL_PRECISION(12);
+    if (json_array_size(runs) == 1) {
+        json_dumpf(json_array_get(runs, 0), stdout, flags);
+    } else {
+        json_t *object = json_pack("{s:O}", "runs", runs);
+        json_dumpf(object, stdout, flags);
+        json_decref(object);
+    }
+    putchar('\n');
+}
+
+/* --- set up, run, tear down --- */
+
+static int listen_descriptor(void)
+{
+    int count = sd_listen_fds(1);
+    for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + count; fd++)
+        if (sd_is_socket_unix(fd, SOCK_STREAM, 1, NULL, 0) > 0)
+            return fd;
+    return -1;
+}
+
+static void start_signals(Daemon *daemon)
+{
+    static const int numbers[] = { SIGTERM, SIGINT, SIGHUP };
+    for (size_t i = 0; i < ELEMENTSOF(numbers); i++) {
+        uv_signal_init(&daemon->loop, &daemon->signals[i]);
+        daemon->signals[i].data = daemon;
+        uv_signal_start(&daemon->signals[i], on_signal, numbers[i]);
+    }
+}
+
+static int start(Daemon *daemon, Error *error)
+{
+    if (manager_start(daemon->manager, error) < 0)
+        return -1;
+    if (arg_action == ACTION_ONCE)
+        return 0;
+    if (paths_make(arg_paths.runtime_dir, 0755, error) < 0 ||
+        control_new(&daemon->loop, daemon->manager, arg_paths.runtime_dir, listen_descriptor(), &daemon->control,
+                    error) < 0)
+        return -1;
+    daemon->notify = notify_new(&daemon->loop);
+    notify_ready();
+    return 0;
+}
+
+static int run(Daemon *daemon)
+{
+    _cleanup_(error_clear) Error error = {};
+    _cleanup_(freep) char *libexec = paths_libexec(arg_libexec_dir);
+    ManagerOptions manager_options = { .config_dir = arg_paths.config_dir,
+                                       .state_dir = arg_paths.state_dir,
+                                       .runtime_dir = arg_paths.runtime_dir,
+                                       .libexec_dir = libexec,
+                                       .once = arg_action == ACTION_ONCE,
+                                       .once_names = arg_names,
+                                       .once_file = arg_file,
+                                       .once_dir = arg_dir,
+                                       .once_run = on_once_run,
+                                       .once_done = on_stopped,
+                                       .userdata = daemon };
+    int r = manager_new(&daemon->loop, &manager_options, &daemon->manager, &error);
+    if (r != 0)
+        return fail(&error, r == STORE_E_LOCKED || error.kind == ERROR_CONFIGURATION ? EXIT_WRONG_USE : EXIT_FAILED);
+    start_signals(daemon);
+    int status = EXIT_GOOD;
+    if (start(daemon, &error) < 0) {
+        status = fail(&error, error.kind == ERROR_CONFIGURATION ? EXIT_WRONG_USE : EXIT_FAILED);
+    } else {
+        uv_run(&daemon->loop, UV_RUN_DEFAULT);
+        if (arg_action == ACTION_ONCE) {
+            status = manager_once_exit_status(daemon->manager);
+            if (arg_json)
+                print_once_runs(daemon->manager);
+        }
+    }
+    daemon->control = control_free(daemon->control);
+    daemon->notify = notify_free(daemon->notify);
+    daemon->manager = manager_free(daemon->manager);
+    for (size_t i = 0; i < ELEMENTSOF(daemon->signals); i++)
+        uv_close((uv_handle_t *)&daemon->signals[i], NULL);
+    uv_run(&daemon->loop, UV_RUN_DEFAULT); /* closes what is closing */
+    return status;
+}
+
+static int run_loop(void)
+{
+    _cleanup_(error_clear) Error error = {};
+    if (arg_file && !arg_paths.state_dir && choose_once_state_dir(&error) < 0)
+        return fail(&error, EXIT_WRONG_USE);
+    if (paths_resolve(&arg_paths, &error) < 0)
+        return fail(&error, EXIT_WRONG_USE);
+    signal(SIGPIPE, SIG_IGN);
+    Daemon daemon = {};
+    int r = uv_loop_init(&daemon.loop);
+    if (r < 0) {
+        error_set(&error, ERROR_TEMPORARY, "no event loop can be made: %s", uv_strerror(r));
+        return fail(&error, EXIT_FAILED);
+    }
+    int status = run(&daemon);
+    uv_loop_close(&daemon.loop);
+    return status;
+}
+
+static int check(void)
+{
+    _cleanup_(error_clear) Error error = {};
+    if (paths_resolve(&arg_paths, &error) < 0)
+        return fail(&error, EXIT_WRONG_USE);
+    return config_check(arg_paths.config_dir, arg_paths.state_dir, arg_names, arg_name_count, stdout);
+}
+
+static int print_schema(void)
+{
+    json_t *schema = config_schema();
+    json_dumpf(schema, stdout, JSON_INDENT(2));
+    putchar('\n');
+    json_decref(schema);
+    return EXIT_GOOD;
+}
+
+static int act(void)
+{
+    switch (arg_action) {
+    case ACTION_HELP:
+        print_help();
+        return EXIT_GOOD;
+    case ACTION_VERSION:
+        puts("wherryd " WHERRY_VERSION);
+        return EXIT_GOOD;
+    case ACTION_SCHEMA:
+        return print_schema();
+    case ACTION_CHECK:
+        return check();
+    case ACTION_RUN:
+    case ACTION_ONCE:
+        break;
+    }
+    return run_loop();
+}
+
+int main(int argc, char *argv[])
+{
+    log_open();
+    int status = parse(argc, argv);
+    if (status == 0)
+        status = act();
+    paths_clear(&arg_paths);
+    return status;
+}

@@ -1,7 +1,7 @@
 #pragma once
 /*
- * The heart of wherryd: which connections there are, when they run, what runs now. Everything the control interface offers is a function here; what it
- * returns is already in the interface's JSON types (org.wherry.Manager.varlink).
+ * The heart of wherryd: which connections there are, when they run, what runs now. Everything the control interface
+ * offers is a function here; what it returns is already in the interface's JSON types (org.wherry.Manager.varlink).
  *
  * All functions run on the loop's thread and never block on a sync.
  */
@@ -24,10 +24,14 @@ enum {
 
 typedef struct ManagerOptions {
     const char *config_dir, *state_dir, *runtime_dir, *libexec_dir;
-    bool once;               /* --once: run ONCE_NAMES (none: all) and stop */
+    bool once; /* --once: run ONCE_NAMES (none: all) and stop */
     const char *const *once_names;
-    const char *once_file;   /* --once --file */
-    const char *once_dir;    /* --dir */
+    const char *once_file; /* --once --file */
+    const char *once_dir;  /* --dir */
+    void (*once_run)(const char *connection, const char *summary,
+                     void *userdata);  /* one of them has run; may be NULL */
+    void (*once_done)(void *userdata); /* all have */
+    void *userdata;
 } ManagerOptions;
 
 int manager_new(uv_loop_t *loop, const ManagerOptions *options, Manager **ret, Error *error);
@@ -37,7 +41,8 @@ int manager_start(Manager *manager, Error *error); /* loads the configuration, a
 void manager_stop(Manager *manager, void (*stopped)(void *userdata), void *userdata);
 
 /* --- what the control interface does; json results are new references --- */
-json_t *manager_list(Manager *manager, json_t *names /* borrowed array of strings, or NULL: all */, const char **ret_unknown);
+json_t *manager_list(Manager *manager, json_t *names /* borrowed array of strings, or NULL: all */,
+                     const char **ret_unknown);
 const char *manager_suggest(Manager *manager, const char *name);
 /* Queues a run, or joins the one that is queued or running. */
 int manager_sync(Manager *manager, const char *connection, bool full, char ret_run_id[static 37], Error *error);
@@ -47,12 +52,15 @@ int manager_resume(Manager *manager, const char *connection, Error *error);
 int manager_reload(Manager *manager, size_t *ret_connections, json_t **ret_broken, Error *error);
 int manager_runs(Manager *manager, const char *connection /* NULL: all */, int64_t limit, json_t **ret, Error *error);
 int manager_files(Manager *manager, const char *connection, bool failed, json_t **ret, Error *error);
-int manager_requeue(Manager *manager, const char *connection, const char *file, bool all_failed, int64_t *ret, Error *error);
-/* Asynchronous: a writer is asked. CALLBACK gets the state (borrowed; NULL for set) or an error. MANAGER_E_BUSY while syncing. */
+int manager_requeue(Manager *manager, const char *connection, const char *file, bool all_failed, int64_t *ret,
+                    Error *error);
+/* Asynchronous: a writer is asked. CALLBACK gets the state (borrowed; NULL for set) or an error. MANAGER_E_BUSY while
+ * syncing. */
 typedef void (*ManagerStateCallback)(json_t *state, const Error *error, void *userdata);
-int manager_get_state(Manager *manager, const char *connection, ManagerStateCallback callback, void *userdata, Error *error);
-int manager_set_state(Manager *manager, const char *connection, json_t *state /* borrowed; NULL: reset to {} */, ManagerStateCallback callback, void *userdata,
-                      char ret_run_id[static 37], Error *error);
+int manager_get_state(Manager *manager, const char *connection, ManagerStateCallback callback, void *userdata,
+                      Error *error);
+int manager_set_state(Manager *manager, const char *connection, json_t *state /* borrowed; NULL: reset to {} */,
+                      ManagerStateCallback callback, void *userdata, char ret_run_id[static 37], Error *error);
 
 /* --- what happens --- */
 typedef enum ManagerEvent {
@@ -60,7 +68,8 @@ typedef enum ManagerEvent {
     MANAGER_EVENT_PROGRESS,   /* data: a Progress (run_id inside) */
     MANAGER_EVENT_RUN,        /* data: a finished Run */
 } ManagerEvent;
-typedef void (*ManagerListener)(ManagerEvent event, const char *connection, json_t *data /* borrowed */, void *userdata);
+typedef void (*ManagerListener)(ManagerEvent event, const char *connection, json_t *data /* borrowed */,
+                                void *userdata);
 typedef struct ManagerSubscription ManagerSubscription;
 ManagerSubscription *manager_subscribe(Manager *manager, ManagerListener listener, void *userdata);
 ManagerSubscription *manager_unsubscribe(Manager *manager, ManagerSubscription *subscription);

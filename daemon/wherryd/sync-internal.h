@@ -1,0 +1,108 @@
+#pragma once
+/* What sync.c (supervision: states and events) and sync-frames.c (what the programs say) share. */
+#include "daemon/wherryd/ledger.h"
+#include "daemon/wherryd/log.h"
+#include "daemon/wherryd/program.h"
+#include "daemon/wherryd/sync.h"
+
+typedef enum SyncState {
+    STAY = 0, /* in the table only */
+    OPENING,  /* the writer opens its destination; the worker waits for BEGIN */
+    RUNNING,  /* the worker streams */
+    DRAINING, /* the worker is gone; the writer takes what is left in the pipe */
+    ENDING,   /* all is said; the processes have until the deadline to end */
+    KILLED,   /* they were ended; the kernel has yet to say so */
+    FINISHED,
+    _SYNC_STATE_MAX,
+} SyncState;
+
+typedef enum SyncEvent {
+    WRITER_OPENED,
+    WORKER_DONE,   /* it says that it has sent everything */
+    WORKER_FAILED, /* it says why it cannot go on, or what it says makes no sense */
+    WORKER_CLOSED, /* its socket has ended */
+    WORKER_EXITED,
+    WRITER_DONE,
+    WRITER_FAILED,
+    WRITER_CLOSED,
+    WRITER_EXITED,
+    ABORT, /* cancelled, stalled, out of memory … */
+    DEADLINE,
+    _SYNC_EVENT_MAX,
+} SyncEvent;
+
+/* Lines that one program may log: a burst, then so many a second. */
+#define LOG_BURST 2000
+#define LOG_PER_SECOND 200
+typedef struct LogLimit {
+    uint32_t left;
+    uint64_t suppressed;
+    int64_t refilled_ms;
+} LogLimit;
+
+typedef struct Side {
+    Sync *sync;
+    Program program;
+    bool is_writer;
+    bool hello, done;
+    bool ended_by_us;
+    Error error; /* the first that it told, or why it ended */
+    LogLimit limit;
+} Side;
+
+struct Sync {
+    SyncOptions options;
+    ConnectionConfig *config;
+    RunRecord *record;
+    LogContext context;
+    Mask *mask;
+    Tree *tree;
+    Ledger *ledger; /* NULL: not a sync of files */
+    json_t *worker_begin;
+
+    SyncState state;
+    Side worker, writer;
+    bool dispatching;
+    uv_timer_t tick;
+    uint32_t tick_ms;
+    unsigned ticks;
+    int64_t deadline_ms; /* monotonic; 0: none */
+    int64_t moved_ms;    /* when something last moved */
+    int64_t started_ms;
+    bool writer_failed_first;
+
+    const char *forced_outcome; /* "cancelled", "stalled", "failed"; NULL: what the programs say decides */
+    Error reason;               /* with it */
+
+    bool asked; /* the writer has a FILE_SEEN to answer, of: */
+    uint8_t asked_hash[SHA256_SIZE];
+    uint64_t sequence;     /* committed last */
+    char *committed_state; /* SYNC_GET_STATE */
+    uint64_t memory_limit;
+
+    uint64_t rows, bytes, bytes_total;
+    char *file, *phase;
+    int64_t progress_at_ms;
+
+    int64_t files_failed;
+    char *first_failure;
+    unsigned unreleased; /* programs and the timer */
+};
+
+/* sync.c */
+void sync_dispatch(Sync *sync, SyncEvent event);
+void sync_abort(Sync *sync, const char *outcome, Error *reason /* moved */);
+void sync_fail_side(Side *side, Error *error /* moved */); /* keeps the first, and dispatches */
+static inline void sync_moved(Sync *sync)
+{
+    sync->moved_ms = (int64_t)uv_now(sync->options.loop);
+}
+
+/* sync-frames.c */
+void sync_take_frame(Side *side, const Frame *frame);
+void sync_take_line(Side *side, const char *text, size_t n);
+void sync_say_suppressed(Side *side); /* at the end */
+int sync_open_ledger(Sync *sync, Error *error);
+void sync_close_ledger(Sync *sync);
+char *sync_masked(const Sync *sync, const char *text, size_t n);           /* the caller frees */
+void sync_warn(Sync *sync, const char *format, ...) _public_printf_(2, 3); /* log and record */
