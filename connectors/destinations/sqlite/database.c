@@ -78,12 +78,17 @@ static int touch(const char *path, bool *ret_new, Error *error)
     return error_set_errno(error, ERROR_TEMPORARY, errno, "cannot open \"%s\" for writing", path);
 }
 
-static int touch_and_close(const char *path, bool *created, Error *error)
+/* A companion of the database: made where it is missing, and left to the sandbox. */
+static int add_file(Sqlite *self, const char *path, Error *error)
 {
     bool is_new;
     _cleanup_(close_fdp) int fd = touch(path, &is_new, error);
-    *created |= is_new;
-    return fd < 0 ? -1 : 0;
+    if (fd < 0)
+        return -1;
+    if (is_new)
+        self->made[self->made_count++] = path;
+    self->sandbox_paths[self->file_count++] = (SandboxPath){ path, SANDBOX_READ | SANDBOX_WRITE };
+    return 0;
 }
 
 /* New names in the folder must survive a crash as well: SQLite cannot open the folder later, to sync it. */
@@ -95,40 +100,43 @@ static int sync_folder(const char *folder, Error *error)
     return 0;
 }
 
+/* The database itself: *RET_WAL where its header says that it is in WAL mode. */
+static int add_database(Sqlite *self, bool *ret_wal, Error *error)
+{
+    if (add_file(self, self->path, error) < 0)
+        return -1;
+    /* Closed before SQLite opens it: closing any descriptor of a file drops this process's locks on it. */
+    _cleanup_(close_fdp) int fd = open(self->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    struct stat status;
+    uint8_t header[HEADER_SIZE] = { 0 };
+    if (fd < 0 || fstat(fd, &status) < 0)
+        return error_set_errno(error, ERROR_TEMPORARY, errno, "cannot open \"%s\"", self->path);
+    if (!S_ISREG(status.st_mode))
+        return error_set(error, ERROR_CONFIGURATION, "\"%s\" is not a regular file", self->path);
+    if (pread(fd, header, sizeof(header), 0) < 0)
+        return error_set_errno(error, ERROR_TEMPORARY, errno, "cannot read \"%s\"", self->path);
+    /* https://sqlite.org/fileformat2.html#file_format_version_numbers: 2 is WAL */
+    *ret_wal = header[18] == 2;
+    return 0;
+}
+
 /* All that SQLite will want to open, by the mode the database is in and the one it is to have. */
 static int make_files(Sqlite *self, const char *folder, Error *error)
 {
-    bool created = false;
-    uint8_t header[HEADER_SIZE] = { 0 };
-    {
-        /* Closed before SQLite opens it: closing any descriptor of a file drops this process's locks on it. */
-        _cleanup_(close_fdp) int fd = touch(self->path, &created, error);
-        if (fd < 0)
-            return -1;
-        struct stat status;
-        if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode))
-            return error_set(error, ERROR_CONFIGURATION, "\"%s\" is not a regular file", self->path);
-        self->was_empty = status.st_size == 0;
-        if (!self->was_empty && pread(fd, header, sizeof(header), 0) < 0)
-            return error_set_errno(error, ERROR_TEMPORARY, errno, "cannot read \"%s\"", self->path);
-    }
-    /* https://sqlite.org/fileformat2.html#file_format_version_numbers: 2 is WAL */
-    bool is_wal = header[18] == 2, wants_wal = self->journal_mode == JOURNAL_WAL;
-    size_t n = 0;
-    self->sandbox_paths[n++] = (SandboxPath){ self->path, SANDBOX_READ | SANDBOX_WRITE };
-    if (!is_wal || self->journal_mode == JOURNAL_TRUNCATE) {
-        if (touch_and_close(self->journal_path, &created, error) < 0)
-            return -1;
-        self->sandbox_paths[n++] = (SandboxPath){ self->journal_path, SANDBOX_READ | SANDBOX_WRITE };
-    }
-    if (is_wal || wants_wal) {
-        if (touch_and_close(self->wal_path, &created, error) < 0 ||
-            touch_and_close(self->shm_path, &created, error) < 0)
-            return -1;
-        self->sandbox_paths[n++] = (SandboxPath){ self->wal_path, SANDBOX_READ | SANDBOX_WRITE };
-        self->sandbox_paths[n++] = (SandboxPath){ self->shm_path, SANDBOX_READ | SANDBOX_WRITE };
-    }
-    return created ? sync_folder(folder, error) : 0;
+    bool is_wal = false;
+    if (add_database(self, &is_wal, error) < 0)
+        return -1;
+    if ((!is_wal || self->journal_mode == JOURNAL_TRUNCATE) && add_file(self, self->journal_path, error) < 0)
+        return -1;
+    if ((is_wal || self->journal_mode == JOURNAL_WAL) &&
+        (add_file(self, self->wal_path, error) < 0 || add_file(self, self->shm_path, error) < 0))
+        return -1;
+    if (self->made_count == 0)
+        return 0;
+    if (sync_folder(folder, error) < 0)
+        return -1;
+    return self->made[0] == self->path ? caretaker_start(folder, self->made, self->made_count, &self->caretaker, error)
+                                       : 0;
 }
 
 static JournalMode journal_mode_from(const char *text)
@@ -164,8 +172,7 @@ int sqlite_open(void **ret, Writer *writer, const json_t *configuration, Sandbox
     if (make_files(self, folder, error) < 0 || temporary_vfs_new(folder, &self->vfs, error) < 0)
         return -1;
     policy->paths = self->sandbox_paths;
-    while (policy->path_count < ELEMENTSOF(self->sandbox_paths) && self->sandbox_paths[policy->path_count].path)
-        policy->path_count++;
+    policy->path_count = self->file_count;
     return 0;
 }
 
@@ -255,6 +262,7 @@ void sqlite_close(void *destination)
     free(self->tables);
     sqlite3_close_v2(self->database);
     temporary_vfs_free(self->vfs);
+    caretaker_finish(self->caretaker);
     free(self->connection);
     free(self->path);
     free(self->journal_path);

@@ -2,10 +2,12 @@
 /*
  * Inside destination-sqlite: one database file, open for one connection. database.c opens and configures it and turns
  * SQLite's result codes into errors that a person can act on; ledger.c keeps Wherry's own tables and the transaction;
- * table.c creates and checks tables; rows.c inserts; temporary.c gives SQLite temporary files without a folder.
+ * table.c creates and checks tables; rows.c inserts; temporary.c gives SQLite temporary files without a folder;
+ * caretaker.c takes away what was made for nothing.
  */
 #include <sqlite3.h>
 
+#include "connectors/destinations/sqlite/caretaker.h"
 #include "connectors/destinations/sqlite/temporary.h"
 #include "connectors/writer/destination.h"
 
@@ -19,6 +21,8 @@ typedef struct SqliteTable {
     bool build_index;     /* at commit: the table was empty when the file began */
 } SqliteTable;
 
+#define SQLITE_FILES 4 /* the database, its journal, -wal and -shm */
+
 typedef struct Sqlite {
     Writer *writer;
     char *connection; /* owned, as all strings here */
@@ -28,12 +32,14 @@ typedef struct Sqlite {
 
     char *path; /* resolved: where the journal is, too */
     char *journal_path, *wal_path, *shm_path;
-    SandboxPath sandbox_paths[4];
-    bool was_empty; /* when it was opened */
+    SandboxPath sandbox_paths[SQLITE_FILES];
+    size_t file_count;
+    const char *made[SQLITE_FILES]; /* those that were not there */
+    size_t made_count;
+    Caretaker *caretaker; /* NULL: the database was there */
     TemporaryVfs *vfs;
 
     sqlite3 *database;
-    bool in_transaction;
     bool own_tables;          /* the _wherry_… tables are there */
     bool state_row;           /* and our row in _wherry_state */
     uint64_t sequence, epoch; /* of it, as last seen */
