@@ -231,10 +231,11 @@ static json_t *read_duration(const ValueContext *context, const Key *key, const 
         return json_integer((json_int_t)seconds);
     char low[DURATION_TEXT_SIZE], high[DURATION_TEXT_SIZE];
     duration_format((uint64_t)key->minimum, low);
-    duration_format((uint64_t)key->maximum, high);
+    duration_format((uint64_t)MAX_OF(key->maximum, 0), high);
     _cleanup_(freep) char *words = key->choices ? joined(key->choices) : NULL;
-    _cleanup_(freep) char *what = xasprintf("a duration from %s to %s, such as 30s, 15m or 6h%s%s", low, high,
-                                            words ? ", or " : "", words ? words : "");
+    _cleanup_(freep) char *what =
+        xasprintf("a duration of at %s %s, such as 30s, 15m or 6h%s%s", key->minimum > 0 ? "least" : "most",
+                  key->minimum > 0 ? low : high, words ? ", or " : "", words ? words : "");
     return wrong(context, key, node, what);
 }
 
@@ -305,8 +306,11 @@ static json_t *read_map(const ValueContext *context, const Key *key, const YamlN
 {
     if (node->kind == YAML_MAP)
         return read_fields(context, key->fields, node);
-    if (node->kind != YAML_TEXT || !key->shorthand)
-        return wrong(context, key, node, "a map");
+    if (node->kind != YAML_TEXT || !key->shorthand) {
+        _cleanup_(freep) char *words = key->shorthand ? joined(key->fields[0].choices) : NULL;
+        _cleanup_(freep) char *what = xasprintf("%s%sa map", words ? words : "", words ? ", or " : "");
+        return wrong(context, key, node, what);
+    }
     Key word = key->fields[0];
     word.name = key->name;
     json_t *value = value_read(context, &word, node);

@@ -123,9 +123,8 @@ static char *shown(const char *text, size_t n)
     return text_escape_shortened(text, n, 80);
 }
 
-static void reader_move(Reader *reader, struct fy_event *event)
+static void reader_move(Reader *reader, const struct fy_mark *mark)
 {
-    const struct fy_mark *mark = fy_event_start_mark(event);
     if (mark && mark->line >= 0 && mark->column >= 0) {
         reader->line = (uint32_t)mark->line + 1;
         reader->column = (uint32_t)mark->column + 1;
@@ -206,8 +205,13 @@ static YamlNode *read_scalar(Reader *reader, struct fy_event *event)
     const char *text = event->scalar.value ? fy_token_get_text(event->scalar.value, &n) : NULL;
     if (!text)
         n = 0;
+    enum fy_scalar_style style = event->scalar.value ? fy_token_scalar_style(event->scalar.value) : FYSS_PLAIN;
+    if (style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED)
+        reader->column -= reader->column > 1; /* libfyaml's mark stands after the quote */
+    if (event->scalar.tag)
+        reader_move(reader, fy_token_start_mark(event->scalar.tag));
     YamlNode *node = yaml_text_n(reader->file, text, n, reader->line, reader->column);
-    node->plain = !event->scalar.value || fy_token_scalar_style(event->scalar.value) == FYSS_PLAIN;
+    node->plain = style == FYSS_PLAIN;
     if (memchr(node->text, '\0', n))
         reader_fail(reader, node->line, node->column, "the text holds a NUL character; leave it out");
     else if (utf8_valid_length(node->text, n) < n) /* "\uD800" */
@@ -225,7 +229,7 @@ static struct fy_event *next_event(Reader *reader)
 {
     struct fy_event *event = reader->failed ? NULL : fy_parser_parse(reader->parser);
     if (event)
-        reader_move(reader, event);
+        reader_move(reader, fy_event_start_mark(event));
     else
         reader->failed = true;
     return event;
@@ -265,8 +269,9 @@ static void read_list(Reader *reader, YamlNode *list, unsigned depth)
 
 static bool has_key(const Buffer *entries, const char *key, const YamlNode **ret)
 {
-    const YamlEntry *entry = (const YamlEntry *)(const void *)buffer_bytes(entries);
-    for (size_t i = 0; i < buffer_length(entries) / sizeof(YamlEntry); i++)
+    size_t n = buffer_length(entries) / sizeof(YamlEntry);
+    const YamlEntry *entry = n > 0 ? (const YamlEntry *)(const void *)buffer_bytes(entries) : NULL;
+    for (size_t i = 0; i < n; i++)
         if (strcmp(entry[i].key->text, key) == 0) {
             *ret = entry[i].key;
             return true;
@@ -328,9 +333,11 @@ static void read_map(Reader *reader, YamlNode *map, unsigned depth)
             return;
         }
     }
-    const YamlEntry *waiting = (const YamlEntry *)(void *)buffer_bytes(&merges);
-    for (size_t i = 0; i < buffer_length(&merges) / sizeof(YamlEntry) && !reader->failed; i++)
-        merge(reader, &entries, waiting[i].key, waiting[i].value);
+    size_t waiting = buffer_length(&merges) / sizeof(YamlEntry);
+    for (size_t i = 0; i < waiting && !reader->failed; i++) {
+        const YamlEntry *merged = (const YamlEntry *)(void *)buffer_bytes(&merges) + i;
+        merge(reader, &entries, merged->key, merged->value);
+    }
     map->count = (uint32_t)(buffer_length(&entries) / sizeof(YamlEntry));
     map->entries = yaml_allocate(reader->file, buffer_length(&entries));
     if (map->count > 0)
@@ -489,7 +496,7 @@ static void run_parser(Reader *reader, const char *text, size_t n)
     if (reader->failed && !reader->explained)
         reader_fail(reader, reader->line, reader->column, "not valid YAML");
     fy_parser_destroy(reader->parser);
-    fy_diag_unref(diag);
+    fy_diag_destroy(diag); /* fy_diag_unref() would leak what was collected */
 }
 
 void yaml_parse(YamlFile *file, const char *text, size_t n, Problems *problems)

@@ -218,12 +218,12 @@ static void complete_encoding(json_t *connection, KeyReport *report)
         iconv_close(conversion);
 }
 
-/* A problem of column I, at KEY of it, or at the column where KEY is NULL. */
-#define column_problem(report, i, key, ...)                                                          \
-    ({                                                                                               \
-        char path_[64];                                                                              \
-        snprintf(path_, sizeof(path_), "columns[%zu]%s%s", i, (key) ? "." : "", (key) ? (key) : ""); \
-        key_problem(report, path_, __VA_ARGS__);                                                     \
+/* A problem at PART (".source", or "" for the whole) of column I. */
+#define column_problem(report, i, part, ...)                       \
+    ({                                                             \
+        char path_[64];                                            \
+        snprintf(path_, sizeof(path_), "columns[%zu]%s", i, part); \
+        key_problem(report, path_, __VA_ARGS__);                   \
     })
 
 /* What `source` of column I means depends on the format: a position only where nothing has a name. */
@@ -232,33 +232,33 @@ static void complete_field(json_t *column, size_t i, bool positions, KeyReport *
     char text[32];
     json_t *source = json_object_get(column, "source");
     if (positions && json_is_string(source)) {
-        column_problem(report, i, "source", "with \"header: false\" a column's \"source\" is its position: 1, 2, …");
+        column_problem(report, i, ".source", "with \"header: false\" a column's \"source\" is its position: 1, 2, …");
     } else if (json_is_integer(source) && !positions) {
         snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(source));
         json_object_set_new(column, "source", json_string(text));
         source = json_object_get(column, "source");
     } else if (json_is_integer(source) &&
                (json_integer_value(source) < 1 || json_integer_value(source) > POSITION_MAX)) {
-        column_problem(report, i, "source", "\"source\" is a position from 1 to %d", POSITION_MAX);
+        column_problem(report, i, ".source", "\"source\" is a position from 1 to %d", POSITION_MAX);
     }
     if (json_object_get(column, "dest"))
         return;
     if (json_is_string(source))
         json_object_set(column, "dest", source);
     else if (json_is_integer(source))
-        column_problem(report, i, "source", "a column without a name needs \"dest\"");
+        column_problem(report, i, ".source", "a column without a name needs \"dest\"");
 }
 
 static void complete_place(const json_t *column, size_t i, bool fixed, KeyReport *report)
 {
-    const char *const keys[] = { "start", "width" };
-    for (size_t k = 0; k < ELEMENTSOF(keys); k++) {
-        bool given = json_object_get(column, keys[k]) != NULL;
+    const char *const parts[] = { ".start", ".width" };
+    for (size_t k = 0; k < ELEMENTSOF(parts); k++) {
+        bool given = json_object_get(column, parts[k] + 1) != NULL;
         if (fixed && !given)
-            column_problem(report, i, (const char *)NULL,
-                           "missing key \"%s\": a fixed_width column has \"start\" and \"width\"", keys[k]);
+            column_problem(report, i, "", "missing key \"%s\": a fixed_width column has \"start\" and \"width\"",
+                           parts[k] + 1);
         else if (!fixed && given)
-            column_problem(report, i, keys[k], "\"%s\" belongs to format fixed_width", keys[k]);
+            column_problem(report, i, parts[k], "\"%s\" belongs to format fixed_width", parts[k] + 1);
     }
 }
 
@@ -267,7 +267,7 @@ static const char *dest_key(size_t i, KeyReport *report)
 {
     char path[64];
     snprintf(path, sizeof(path), "columns[%zu].dest", i);
-    return report->given(report, path) ? "dest" : "source";
+    return report->given(report, path) ? ".dest" : ".source";
 }
 
 static void complete_dest(const json_t *columns, size_t i, KeyReport *report)
