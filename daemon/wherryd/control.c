@@ -342,9 +342,15 @@ static void peer_dispatch(Peer *peer, json_t *message)
     peer->call = call;
     peer_arm(peer);
     methods_dispatch(call, message);
-    if (call->done) {
-        peer->call = call_free(call);
-        peer_arm(peer);
+    if (!call->done)
+        return;
+    bool malformed = call->malformed;
+    peer->call = call_free(call);
+    peer_arm(peer);
+    if (malformed && !peer->closed) {
+        control_log(peer->control, "closed the connection of process %d, user %u: it sent something else than calls",
+                    (int)peer->credentials.pid, (unsigned)peer->credentials.uid);
+        peer_finish(peer, NULL);
     }
 }
 

@@ -552,6 +552,7 @@ static void dispatch(Call *call, json_t *message)
     else if (parameters && !json_is_object(parameters) && !json_is_null(parameters))
         wrong = "parameters";
     if (wrong) {
+        call->malformed = true;
         invalid_parameter(call, wrong);
         return;
     }

@@ -26,6 +26,7 @@ typedef struct Call {
     void *peer; /* whose call it is; NULL once it has gone */
     bool more;
     bool oneway;
+    bool malformed;   /* was no Varlink call at all: its connection is closed after the answer */
     bool done;        /* the final answer is out (or, for oneway, would be) */
     bool dispatching; /* inside methods_dispatch() */
     CallWaits waits;

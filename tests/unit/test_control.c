@@ -362,10 +362,6 @@ static void test_protocol_errors(void **state)
         { "{" M "List\",\"upgrade\":true}",
           "{\"error\":\"org.varlink.service.MethodNotImplemented\",\"parameters\":{\"method\":"
           "\"org.wherry.Manager.List\"}}" },
-        { "{}", INVALID("method") },
-        { "{\"method\":7}", INVALID("method") },
-        { "{" M "List\",\"more\":1}", INVALID("more") },
-        { "{" M "List\",\"parameters\":[]}", INVALID("parameters") },
         { "{" M "List\",\"parameters\":{\"names\":\"orders\"}}", INVALID("names") },
         { "{" M "List\",\"parameters\":{\"names\":[1]}}", INVALID("names") },
         { "{" M "List\",\"parameters\":{\"colour\":\"red\"}}", INVALID("colour") },
@@ -376,12 +372,31 @@ static void test_protocol_errors(void **state)
         { "{" M "Runs\",\"parameters\":{\"limit\":0}}", INVALID("limit") },
         { "{" M "Requeue\"," ORDERS "}", INVALID("file") },
         { "{" M "SetState\",\"parameters\":{\"connection\":\"orders\",\"state\":[]}}", INVALID("state") },
-#undef INVALID
     };
     for (size_t i = 0; i < ELEMENTSOF(cases); i++)
         call(f, &client, cases[i].request, cases[i].reply);
     assert_int_equal(manager.syncs, 0); /* nothing was done on the way */
     client_close(f, &client);
+}
+
+static void test_what_is_no_call_closes(void **state)
+{
+    Fixture *f = *state;
+    static const struct {
+        const char *request, *reply;
+    } cases[] = {
+        { "{}", INVALID("method") },
+        { "{\"method\":7}", INVALID("method") },
+        { "{" M "List\",\"more\":1}", INVALID("more") },
+        { "{" M "List\",\"parameters\":[]}", INVALID("parameters") },
+#undef INVALID
+    };
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        Client client = client_new(f);
+        call(f, &client, cases[i].request, cases[i].reply);
+        expect_closed(f, &client);
+        assert_non_null(strstr(last_log, "something else than calls"));
+    }
 }
 
 static void test_plain_calls(void **state)
@@ -884,6 +899,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         control_test(test_introspection),
         control_test(test_protocol_errors),
+        control_test(test_what_is_no_call_closes),
         control_test(test_plain_calls),
         control_test(test_errors_of_the_manager),
         control_test(test_sync_waits_in_order),
