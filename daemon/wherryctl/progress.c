@@ -18,6 +18,7 @@
 #define RATE_OVER_MS 3000.0
 #define BAR_MIN 10
 #define BAR_MAX 30
+#define BAR_FRAME 9 /* "  [" and "] 100%" */
 
 struct Progress {
     FILE *file;
@@ -79,21 +80,56 @@ static void sample(Progress *progress, int64_t rows, int64_t bytes)
     progress->bytes = bytes;
 }
 
-/* Appends "  TEXT" if it still fits into *ROOM columns. */
-static void append_part(Buffer *line, size_t *room, const char *text)
+#define PARTS_MAX 5
+
+/* What is said beside the name, in order of importance. */
+typedef struct Parts {
+    char *texts[PARTS_MAX];
+    size_t count;
+    size_t width; /* with the two spaces before each */
+} Parts;
+
+/* Takes TEXT (owned) if it fits into ROOM columns besides what is there. */
+static void parts_add(Parts *parts, size_t room, char *text)
 {
     size_t width = text_width(text) + 2;
-    if (width > *room)
+    if (parts->width + width > room) {
+        free(text);
         return;
-    buffer_append_string(line, "  ");
-    buffer_append_string(line, text);
-    *room -= width;
+    }
+    parts->texts[parts->count++] = text;
+    parts->width += width;
+}
+
+static void gather_parts(const Progress *progress, const json_t *report, size_t room, Parts *ret)
+{
+    char number[VALUE_TEXT_SIZE], of[VALUE_TEXT_SIZE];
+    int64_t rows = field_integer(report, "rows", 0), bytes = field_integer(report, "bytes", 0);
+    int64_t total = field_integer(report, "bytes_total", 0);
+    const char *file = field_text(report, "file"), *phase = field_text(report, "phase");
+
+    if (total <= 0)
+        parts_add(ret, room, xstrdup(phase ? phase : ""));
+    if (total > 0)
+        parts_add(ret, room, xasprintf("%s of %s", print_bytes(bytes, number), print_bytes(total, of)));
+    else if (bytes > 0)
+        parts_add(ret, room, xstrdup(print_bytes(bytes, number)));
+    if (progress->rows_per_ms > 0)
+        parts_add(ret, room, xasprintf("%s rows/s", print_count((int64_t)(progress->rows_per_ms * 1000), number)));
+    else if (rows > 0)
+        parts_add(ret, room, xasprintf("%s rows", print_count(rows, number)));
+    if (total > bytes && progress->bytes_per_ms > 0) {
+        double seconds = (double)(total - bytes) / progress->bytes_per_ms / 1000;
+        parts_add(ret, room, xasprintf("%s left", print_seconds(MIN_OF(seconds, 1e9), number)));
+    }
+    if (file)
+        parts_add(ret, room, text_escape(file, strlen(file)));
 }
 
 static void draw_bar(Buffer *line, size_t width, double share)
 {
     size_t filled = (size_t)(share * (double)width);
-    buffer_append_string(line, "[");
+    buffer_append_string(line, "  [");
     for (size_t i = 0; i < width; i++)
         buffer_append_string(line, i < filled ? "#" : "-");
     buffer_printf(line, "] %3d%%", (int)(share * 100));
@@ -101,47 +137,24 @@ static void draw_bar(Buffer *line, size_t width, double share)
 
 static void draw(Progress *progress, const json_t *report, size_t width)
 {
-    _cleanup_(buffer_clear) Buffer line = { 0 }, bar = { 0 };
-    char number[VALUE_TEXT_SIZE], of[VALUE_TEXT_SIZE];
-    int64_t rows = field_integer(report, "rows", 0), bytes = field_integer(report, "bytes", 0);
-    int64_t total = field_integer(report, "bytes_total", 0);
-    const char *file = field_text(report, "file"), *phase = field_text(report, "phase");
+    _cleanup_(buffer_clear) Buffer line = { 0 };
+    Parts parts = { 0 };
+    int64_t bytes = field_integer(report, "bytes", 0), total = field_integer(report, "bytes_total", 0);
+    size_t name = text_fit(progress->connection, width - 1);
+    size_t room = width - 1 - MIN_OF(text_width(progress->connection), width - 1);
 
-    if (width < 4)
-        return;
-    size_t bytes_of_name = text_fit(progress->connection, width - 1);
-    buffer_append(&line, progress->connection, bytes_of_name);
-    size_t room = width - 1 - text_width(progress->connection) * (bytes_of_name == strlen(progress->connection));
-
-    if (total > 0) {
-        /* the numbers come first: the bar gets what they leave */
-        size_t bar_room = room > BAR_MIN + 60 ? MIN_OF(room - 60, (size_t)BAR_MAX) : BAR_MIN;
-        draw_bar(&bar, bar_room, (double)MIN_OF(bytes, total) / (double)total);
-        _cleanup_(freep) char *text = buffer_take_string(&bar);
-        append_part(&line, &room, text);
-        _cleanup_(freep) char *size = xasprintf("%s of %s", print_bytes(bytes, number), print_bytes(total, of));
-        append_part(&line, &room, size);
+    buffer_append(&line, progress->connection, name);
+    if (total > 0 && room >= BAR_MIN + BAR_FRAME) {
+        /* the bar gets what the words leave, within reason */
+        gather_parts(progress, report, room - BAR_MIN - BAR_FRAME, &parts);
+        draw_bar(&line, MIN_OF(room - parts.width - BAR_FRAME, (size_t)BAR_MAX),
+                 (double)MIN_OF(MAX_OF(bytes, (int64_t)0), total) / (double)total);
     } else {
-        append_part(&line, &room, phase ? phase : "");
-        if (bytes > 0)
-            append_part(&line, &room, print_bytes(bytes, number));
+        gather_parts(progress, report, room, &parts);
     }
-    if (progress->rows_per_ms > 0) {
-        _cleanup_(freep) char *rate =
-            xasprintf("%s rows/s", print_count((int64_t)(progress->rows_per_ms * 1000), number));
-        append_part(&line, &room, rate);
-    } else if (rows > 0) {
-        _cleanup_(freep) char *count = xasprintf("%s rows", print_count(rows, number));
-        append_part(&line, &room, count);
-    }
-    if (total > bytes && progress->bytes_per_ms > 0) {
-        _cleanup_(freep) char *left =
-            xasprintf("%s left", print_seconds((double)(total - bytes) / progress->bytes_per_ms / 1000, number));
-        append_part(&line, &room, left);
-    }
-    if (file) {
-        _cleanup_(freep) char *shown = text_escape(file, strlen(file));
-        append_part(&line, &room, shown);
+    for (size_t i = 0; i < parts.count; i++) {
+        buffer_printf(&line, "  %s", parts.texts[i]);
+        free(parts.texts[i]);
     }
     fprintf(progress->file, "\r%.*s\x1b[K", (int)buffer_length(&line), (const char *)buffer_bytes(&line));
     fflush(progress->file);
