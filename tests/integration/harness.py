@@ -138,6 +138,7 @@ class Notify:
         self.messages = []
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self.socket.bind(str(path))
+        path.chmod(0o666)  # the daemon may run as another user
 
     def receive(self, timeout):
         """Waits for one datagram; False when none came."""

@@ -422,16 +422,31 @@ def test_a_watched_folder_needs_no_frequency(wherry):
     assert "watch" in {run["trigger"] for run in runs}
 
 
-def test_pause_holds_the_schedule_and_resume_makes_it_due(wherry):
+def test_a_paused_connection_is_due_at_its_resume(wherry):
     wherry.pipeline("orders", frequency="1h", paused=True)
     wherry.drop("a.csv", ORDERS)
     wherry.start()
     assert (wherry.status()["state"], wherry.status()["next_run_at"]) == ("paused", None)
+    assert wherry.ctl_json("runs", "orders")["runs"] == []
+    wherry.ctl("resume", "orders")
+    wait_for(lambda: wherry.ids() == [1, 2, 3], "the sync at resume")
+    wait_for(lambda: wherry.status()["state"] == "idle", "its end")
+    assert wherry.status()["next_run_at"]
+
+
+def test_a_paused_connection_can_be_run_once_and_stays_paused(wherry):
+    wherry.pipeline("orders", frequency="1h", paused=True)
+    wherry.drop("a.csv", ORDERS)
+    wherry.start()
     assert wherry.sync()["rows_committed"] == 3
     assert wherry.status()["state"] == "paused"
-    wherry.drop("b.csv", "id,note,amount\n4,fourth,4\n")
+    wherry.stop()
+    wherry.start()
+    assert wherry.status()["state"] == "paused"
     wherry.ctl("resume", "orders")
-    wait_for(lambda: wherry.ids() == [1, 2, 3, 4], "the sync at resume")
+    wherry.stop()
+    wherry.start()
+    assert wherry.status()["state"] != "paused"
 
 
 # --- stopping and starting ---
