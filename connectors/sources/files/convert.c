@@ -37,6 +37,14 @@ static inline bool is_digit(char c)
     return (unsigned char)(c - '0') <= 9;
 }
 
+static size_t digits_length(const char *text, size_t n)
+{
+    size_t i = 0;
+    while (i < n && is_digit(text[i]))
+        i++;
+    return i;
+}
+
 /* What str.strip() takes off in ASCII. */
 static inline bool is_space(char c)
 {
@@ -55,14 +63,19 @@ static inline void strip(const char **text, size_t *n)
 
 /* --- integer --- */
 
-static const char *integer_slow(const char *digits, size_t n, bool negative, RowsWriter *rows)
+/* Spaces around, a plus sign, more digits, or no integer at all. */
+static const char *integer_slow(const char *text, size_t n, RowsWriter *rows)
 {
+    strip(&text, &n);
+    bool negative = n > 0 && *text == '-';
+    size_t sign = negative || (n > 0 && *text == '+');
+    text += sign;
+    n -= sign;
+    if (n == 0 || digits_length(text, n) < n)
+        return not_integer;
     uint64_t limit = (uint64_t)INT64_MAX + negative, number = 0;
-    for (size_t i = 0; i < n; i++)
-        if (!is_digit(digits[i]))
-            return not_integer;
     for (size_t i = 0; i < n; i++) {
-        unsigned digit = (unsigned)(digits[i] - '0');
+        unsigned digit = (unsigned)(text[i] - '0');
         if (number > (limit - digit) / 10)
             return integer_range;
         number = number * 10 + digit;
@@ -71,23 +84,19 @@ static const char *integer_slow(const char *digits, size_t n, bool negative, Row
     return NULL;
 }
 
-static const char *convert_integer(const char *text, size_t n, RowsWriter *rows)
+static inline const char *convert_integer(const char *text, size_t n, RowsWriter *rows)
 {
-    strip(&text, &n);
-    bool negative = n > 0 && *text == '-';
-    size_t sign = negative || (n > 0 && *text == '+');
-    text += sign;
-    n -= sign;
-    if (n == 0)
-        return not_integer;
-    if (n > 18)
-        return integer_slow(text, n, negative, rows);
+    const char *at = text, *end = text + n;
+    bool negative = n > 0 && *at == '-';
+    at += negative;
+    if (end - at < 1 || end - at > 18)
+        return integer_slow(text, n, rows);
     int64_t number = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (!is_digit(text[i]))
-            return not_integer;
-        number = number * 10 + (text[i] - '0');
-    }
+    do {
+        if (!is_digit(*at))
+            return integer_slow(text, n, rows);
+        number = number * 10 + (*at - '0');
+    } while (++at < end);
     rows_put_integer(rows, negative ? -number : number);
     return NULL;
 }
@@ -100,14 +109,6 @@ typedef struct DecimalParts {
     size_t whole_length, fraction_length;
     int64_t exponent; /* as written; beyond ±DECIMAL_EXPONENT_MAX it is only known to be so */
 } DecimalParts;
-
-static size_t digits_length(const char *text, size_t n)
-{
-    size_t i = 0;
-    while (i < n && is_digit(text[i]))
-        i++;
-    return i;
-}
 
 /* [+-] (digits [. [digits]] | . digits) [(e|E) [+-] digits] */
 static bool decimal_split(const char *text, size_t n, DecimalParts *ret)
@@ -240,6 +241,7 @@ static locale_t c_locale(void)
 static const char *float_slow(const char *text, size_t n, RowsWriter *rows)
 {
     DecimalParts parts;
+    strip(&text, &n);
     if (!decimal_split(text, n, &parts)) {
         size_t sign = n > 0 && (*text == '-' || *text == '+');
         bool named =
@@ -264,28 +266,24 @@ static const char *convert_float(const char *text, size_t n, RowsWriter *rows)
 {
     static const double powers[] = { 1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                      1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22 };
-    strip(&text, &n);
     const char *at = text, *end = text + n;
-    bool negative = at < end && *at == '-';
+    bool negative = n > 0 && *at == '-';
     at += negative;
     /* [-]digits[.digits] with at most 15 digits in all. */
     if (end - at < 1 || end - at > 16 || !is_digit(*at) || !is_digit(end[-1]))
         return float_slow(text, n, rows);
     uint64_t number = 0;
-    const char *point = NULL;
-    for (; at < end; at++) {
-        if (is_digit(*at))
+    for (; at < end && is_digit(*at); at++)
+        number = number * 10 + (uint64_t)(*at - '0');
+    size_t fraction = 0;
+    if (at < end && *at == '.') {
+        fraction = (size_t)(end - ++at);
+        for (; at < end && is_digit(*at); at++)
             number = number * 10 + (uint64_t)(*at - '0');
-        else if (*at == '.' && !point)
-            point = at;
-        else
-            return float_slow(text, n, rows);
     }
-    if (number >= UINT64_C(1) << 53)
+    if (at < end || number >= UINT64_C(1) << 53)
         return float_slow(text, n, rows);
-    double value = (double)number;
-    if (point)
-        value /= powers[end - point - 1];
+    double value = (double)number / powers[fraction];
     rows_put_float(rows, negative ? -value : value);
     return NULL;
 }
@@ -390,7 +388,8 @@ static const char *convert_json(const Converter *converter, const char *text, si
     return why ? why : put_checked(converter, VALUE_JSON, text, n, rows);
 }
 
-const char *convert_text(const Converter *converter, ColumnType type, const char *text, size_t n, RowsWriter *rows)
+const char *convert_text_typed(const Converter *converter, ColumnType type, const char *text, size_t n,
+                               RowsWriter *rows)
 {
     switch (type) {
     case COLUMN_STRING:

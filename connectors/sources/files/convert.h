@@ -19,7 +19,18 @@ typedef struct Converter {
     JsonMemory *json; /* not owned */
 } Converter;
 
-const char *convert_text(const Converter *converter, ColumnType type, const char *text, size_t n, RowsWriter *rows);
+const char *convert_text_typed(const Converter *converter, ColumnType type, const char *text, size_t n,
+                               RowsWriter *rows);
+static inline const char *convert_text(const Converter *converter, ColumnType type, const char *text, size_t n,
+                                       RowsWriter *rows)
+{
+    /* Most values of most tables, and nothing to convert. */
+    if (type == COLUMN_STRING && n <= converter->max_value_size) {
+        rows_put_text(rows, VALUE_STRING, text, n);
+        return NULL;
+    }
+    return convert_text_typed(converter, type, text, n, rows);
+}
 /* For a number as JSON writes it: an integer column takes 1.0 and 1e3 too, because they are integers. */
 const char *convert_number(const Converter *converter, ColumnType type, const char *text, size_t n, RowsWriter *rows);
 /* A JSON true or false. */

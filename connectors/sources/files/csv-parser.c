@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "connectors/sources/files/csv-parser.h"
-#include "connectors/sources/files/scan.h"
 #include "lib/basics/buffer.h"
 
 void csv_parser_init(CsvParser *parser, TextInput *input, char delimiter, char quote, uint32_t value_max,
@@ -21,7 +20,10 @@ void csv_parser_init(CsvParser *parser, TextInput *input, char delimiter, char q
                            .quote = quote,
                            .value_max = value_max,
                            .field_max = field_max,
-                           .next_line = 1 };
+                           /* One more for fields that nobody wants. Memory that no field touches is never had. */
+                           .fields = xmalloc((field_max + 1) * sizeof(CsvField)),
+                           .next_line = 1,
+                           .rescan = true };
 }
 
 void csv_parser_clear(CsvParser *parser)
@@ -45,27 +47,20 @@ typedef struct Record {
     uint64_t line_feeds; /* inside quoted fields */
 } Record;
 
-static void grow_fields(CsvParser *parser)
+/* Fields beyond the last that is wanted all land in one place behind it. */
+static inline void keep_field(CsvParser *parser, size_t i, char *text, size_t length, bool quoted)
 {
-    parser->allocated = MIN_OF(MAX_OF(parser->allocated * 2, (size_t)64), parser->field_max);
-    parser->fields = xrealloc(parser->fields, parser->allocated * sizeof(CsvField));
-}
-
-static inline void keep_field(CsvParser *parser, char *text, size_t length, bool quoted)
-{
-    size_t i = parser->field_count++;
-    if (__builtin_expect(i >= parser->allocated, 0)) {
-        if (i >= parser->field_max)
-            return;
-        grow_fields(parser);
-    }
-    parser->fields[i] = (CsvField){ .text = text, .length = (uint32_t)length, .quoted = quoted };
+    parser->fields[MIN_OF(i, parser->field_max)] =
+        (CsvField){ .text = text, .length = (uint32_t)length, .quoted = quoted };
 }
 
 /* Line ends in a quoted field: LF, CRLF and CR each count once. */
 static uint64_t count_lines(const char *text, const char *end)
 {
     uint64_t count = 0;
+    size_t n = (size_t)(end - text);
+    if (!memchr(text, '\n', n) && !memchr(text, '\r', n))
+        return 0;
     for (; text < end; text++)
         count += *text == '\n' || (*text == '\r' && (text + 1 == end || text[1] != '\n'));
     return count;
@@ -86,11 +81,11 @@ static char *closing_quote(const CsvParser *parser, char *start, char *end, bool
     return NULL;
 }
 
-/* One quoted field at START. *RET: the delimiter or line end behind it, or END. */
-static Outcome quoted_field(CsvParser *parser, char *start, char *end, Record *record, char **ret, Error *error)
+/* The end of the quoted field at START: the delimiter or line end behind its closing quote, or END. */
+static Outcome quoted_field(CsvParser *parser, Scanner *scanner, char *start, char *end, Record *record, char **ret,
+                            Error *error)
 {
-    bool doubled = false;
-    char *closing = closing_quote(parser, start, end, &doubled);
+    char *closing = closing_quote(parser, start, end, &record->doubled);
     if (!closing) {
         record->in_quotes = true;
         return RECORD_UNFINISHED;
@@ -98,56 +93,65 @@ static Outcome quoted_field(CsvParser *parser, char *start, char *end, Record *r
     char *behind = closing + 1;
     if (behind < end && *behind != parser->delimiter && *behind != '\n' && *behind != '\r') {
         error_set(error, ERROR_DATA, "text after a closing quote; a quote inside a quoted field is written twice");
-        error_at_value(error, start, (size_t)MIN_OF(behind + 1 - start, end - start));
+        error_at_value(error, start, (size_t)(behind + 1 - start));
         return RECORD_WRONG;
     }
-    record->doubled |= doubled;
-    record->line_feeds += count_lines(start, closing);
-    /* Doubled quotes are undone when the record is complete; `quoted` and a text that still has them mark the field. */
-    keep_field(parser, start + 1, (size_t)(closing - start - 1), true);
+    /* Most quoted text has neither delimiter nor line end: the mask tells without looking again. */
+    if (scanner_hits_before(scanner, closing))
+        record->line_feeds += count_lines(start, closing);
+    scanner_skip_to(scanner, behind);
+    if (behind < end)
+        (void)scanner_next(scanner);
     *ret = behind;
     return RECORD_COMPLETE;
 }
 
-/* The record at the window's beginning. */
-static Outcome find_record(CsvParser *parser, Scanner *scanner, Record *record, Error *error)
+/* The carriage return at BEHIND ends the record; so does a line feed that follows, which the window may not show yet.
+ */
+static Outcome carriage_return(CsvParser *parser, Scanner *scanner, char *behind, char *end, Record *record)
 {
-    TextInput *input = parser->input;
+    if (behind + 1 == end && !parser->input->ended)
+        return RECORD_UNFINISHED;
+    if (behind + 1 < end && behind[1] == '\n') {
+        behind++;
+        (void)scanner_next(scanner);
+    }
+    record->end = behind + 1;
+    return RECORD_COMPLETE;
+}
+
+/* The record at the window's beginning. SCANNER stands there, and afterwards at the next one if this is complete. */
+static inline Outcome find_record(CsvParser *parser, Scanner *scanner, Record *record, Error *error)
+{
+    const TextInput *input = parser->input;
     char *at = input->data + input->begin, *end = input->data + input->end;
     const char delimiter = parser->delimiter, quote = parser->quote;
-    parser->field_count = 0;
-    for (;;) {
+    for (size_t count = 0;; count++) {
         char *behind;
         record->field = at;
+        parser->field_count = count;
         if (at < end && *at == quote) {
-            Outcome outcome = quoted_field(parser, at, end, record, &behind, error);
+            Outcome outcome = quoted_field(parser, scanner, at, end, record, &behind, error);
             if (outcome != RECORD_COMPLETE)
                 return outcome;
-            scanner_skip_to(scanner, behind);
-            if (behind < end)
-                (void)scanner_next(scanner);
+            keep_field(parser, count, at + 1, (size_t)(behind - at - 2), true);
         } else {
             behind = (char *)scanner_next(scanner);
-            keep_field(parser, at, (size_t)(behind - at), false);
+            keep_field(parser, count, at, (size_t)(behind - at), false);
         }
-        if (behind >= end) {
-            record->end = end;
-            return input->ended ? RECORD_COMPLETE : RECORD_UNFINISHED;
-        }
-        if (*behind == delimiter) {
+        if (behind < end && *behind == delimiter) {
             at = behind + 1;
             continue;
         }
-        if (*behind == '\r') {
-            /* Whether a line feed belongs to it is not known at the window's end. */
-            if (behind + 1 == end && !input->ended)
-                return RECORD_UNFINISHED;
-            if (behind + 1 < end && behind[1] == '\n') {
-                behind++;
-                (void)scanner_next(scanner);
-            }
-        }
         record->end = behind + 1;
+        if (behind == end) {
+            if (!input->ended)
+                return RECORD_UNFINISHED;
+            record->end = end;
+        } else if (*behind == '\r' && carriage_return(parser, scanner, behind, end, record) != RECORD_COMPLETE) {
+            return RECORD_UNFINISHED;
+        }
+        parser->field_count = count + 1;
         return RECORD_COMPLETE;
     }
 }
@@ -222,18 +226,23 @@ int csv_next(CsvParser *parser, Error *error)
             parser->field_count = 0;
             parser->open_field = 0;
             parser->open_offset = input->begin;
+            parser->rescan = true;
             if (r == TEXT_INPUT_E_END)
                 return CSV_E_END;
             if (r < 0)
                 return -1;
         }
-        const char *begin = input->data + input->begin;
-        Scanner scanner = scanner_at(begin, input->data + input->end, parser->delimiter);
+        if (parser->rescan)
+            parser->scanner = scanner_at(input->data + input->begin, input->data + input->end, parser->delimiter);
+        parser->rescan = false;
         Record record = { 0 };
+        Scanner scanner = parser->scanner; /* in registers while it is at work */
         Outcome outcome = find_record(parser, &scanner, &record, error);
+        parser->scanner = scanner;
         if (outcome == RECORD_WRONG)
             return fail_at(parser, &record);
         if (outcome == RECORD_UNFINISHED) {
+            parser->rescan = true;
             if (get_more(parser, &record, error) < 0)
                 return -1;
             continue;

@@ -7,6 +7,7 @@
  * Fields lie in the input where they are: nothing is copied.
  */
 #include "connectors/sources/files/input.h"
+#include "connectors/sources/files/scan.h"
 
 typedef struct CsvField {
     char *text; /* valid until the next csv_next(); unquoted */
@@ -23,8 +24,9 @@ typedef struct CsvParser {
     size_t field_count; /* all that the record has */
     uint64_t line;      /* where that record began, 1-based */
     /* private */
+    Scanner scanner; /* of the window, at the next record */
+    bool rescan;     /* the window has moved */
     uint64_t next_line;
-    size_t allocated;
     size_t open_field; /* after an error: index of the field that it is in, and its beginning */
     size_t open_offset;
 } CsvParser;

@@ -22,7 +22,8 @@ typedef struct CsvReader {
     size_t header_count; /* fields of the header; without one HEADER_FIELDS_MAX */
     char **header;       /* owned; NULL without one */
     size_t *fields;      /* owned; of each column; NO_FIELD: the header lacks it */
-    size_t null_length;  /* of settings->null_text */
+    size_t first_header_length;
+    size_t null_length; /* of settings->null_text */
 } CsvReader;
 
 static const char *field_name(const CsvReader *csv, size_t field, char ret_position[static 24])
@@ -39,11 +40,13 @@ static int parser_failed(CsvReader *csv, Error *error)
     char position[24];
     const CsvParser *parser = &csv->parser;
     const TextInput *input = parser->input;
+    bool in_record = parser->open_field > 0 || parser->open_offset < input->end;
     csv->reader.line = parser->line;
     csv->reader.row += csv->header_read;
     if (!error->value && parser->open_offset < input->end)
         error_at_value(error, input->data + parser->open_offset, input->end - parser->open_offset);
-    return reader_place(&csv->reader, csv->header_read ? field_name(csv, parser->open_field, position) : NULL, error);
+    return reader_place(&csv->reader,
+                        csv->header_read && in_record ? field_name(csv, parser->open_field, position) : NULL, error);
 }
 
 /* --- the header --- */
@@ -119,6 +122,7 @@ static int read_header(CsvReader *csv, Error *error)
     csv->header = xcalloc(csv->header_count, sizeof(char *));
     for (size_t i = 0; i < csv->header_count; i++)
         csv->header[i] = xstrndup(parser->fields[i].text, parser->fields[i].length);
+    csv->first_header_length = parser->fields[0].length;
     parser->field_max = csv->header_count;
     csv->header_read = true;
     return resolve_header(csv, error);
@@ -136,7 +140,9 @@ static int row_too_long(const CsvReader *csv, Error *error)
 
 static bool is_header_again(const CsvReader *csv)
 {
-    if (csv->header_count < 2 || csv->parser.field_count != csv->header_count)
+    const CsvField *first = &csv->parser.fields[0];
+    if (csv->header_count < 2 || csv->parser.field_count != csv->header_count ||
+        first->length != csv->first_header_length)
         return false;
     for (size_t i = 0; i < csv->header_count; i++) {
         const CsvField *field = &csv->parser.fields[i];

@@ -4,6 +4,7 @@
  *
  * Reads up to 63 bytes past the end it is given: the text must have that slack (INPUT_SLACK).
  */
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -81,6 +82,13 @@ static inline const char *scanner_next(Scanner *scanner)
         return scanner->end;
     scanner->mask &= scanner->mask - 1;
     return at;
+}
+
+/* Whether there is a hit before TEXT, which lies ahead; may say yes wrongly. */
+static inline bool scanner_hits_before(const Scanner *scanner, const char *text)
+{
+    size_t offset = (size_t)(text - scanner->block);
+    return offset >= SCAN_BLOCK || (scanner->mask & ((UINT64_C(1) << offset) - 1)) != 0;
 }
 
 /* Forgets the hits before TEXT, which lies ahead. */

@@ -1,6 +1,7 @@
 /*
- * libarchive's filters without an archive: its "raw" format is one entry that holds the unpacked bytes. Only the filter
- * that the file needs is registered, so that a gzip inside a gzip stays what it is.
+ * gzip has its own unpacker (gunzip.c says why). The others are libarchive's filters without an archive: its "raw"
+ * format is one entry that holds the unpacked bytes. Only the filter that the file needs is registered, so that a gzip
+ * inside a gzip stays what it is.
  *
  * Unpacking streams, so that a bomb costs no memory; what it could fill is the destination's disk. Real tables shrink
  * five- to fiftyfold, and gzip cannot exceed 1032: past a gibibyte, more than a thousandfold is refused.
@@ -13,6 +14,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "connectors/sources/files/gunzip.h"
 #include "lib/basics/buffer.h"
 
 #define PACKED_BLOCK_SIZE (64u << 10)
@@ -27,7 +29,7 @@ typedef struct CompressionType {
 } CompressionType;
 
 static const CompressionType types[] = {
-    [COMPRESSION_GZIP] = { ".gz", "gzip", "\x1f\x8b", 2, true, ARCHIVE_FILTER_GZIP },
+    [COMPRESSION_GZIP] = { ".gz", "gzip", "\x1f\x8b", 2, true, 0 },
     [COMPRESSION_ZSTD] = { ".zst", "zstd", "\x28\xb5\x2f\xfd", 4, true, ARCHIVE_FILTER_ZSTD },
     [COMPRESSION_BZIP2] = { ".bz2", "bzip2", "BZh", 3, false, ARCHIVE_FILTER_BZIP2 },
     [COMPRESSION_XZ] = { ".xz", "xz",
@@ -37,7 +39,9 @@ static const CompressionType types[] = {
 };
 
 struct Unpacker {
+    Gunzip *gunzip;          /* owned; or */
     struct archive *archive; /* owned */
+    const struct CompressionType *type;
     ByteStream source;
     bool opened, ended;
     uint64_t packed_size, packed, unpacked;
@@ -84,17 +88,22 @@ int unpacker_new(Unpacker **ret, ByteStream source, Compression compression, uin
     Unpacker *unpacker = xcalloc(1, sizeof(*unpacker));
     unpacker->source = source;
     unpacker->packed_size = packed_size;
+    unpacker->type = &types[compression];
+    *ret = unpacker;
+    if (compression == COMPRESSION_GZIP) {
+        unpacker->gunzip = gunzip_new(source);
+        return 0;
+    }
     unpacker->archive = archive_read_new();
     /* ARCHIVE_WARN says that the library was built without this filter and would run a program for it. */
     if (!unpacker->archive ||
         archive_read_support_filter_by_code(unpacker->archive, types[compression].filter) != ARCHIVE_OK ||
         archive_read_support_format_raw(unpacker->archive) != ARCHIVE_OK ||
         archive_read_support_format_empty(unpacker->archive) != ARCHIVE_OK) {
-        unpacker_free(unpacker);
+        *ret = unpacker_free(unpacker);
         return error_set(error, ERROR_CONFIGURATION, "this system's libarchive cannot unpack %s",
                          types[compression].name);
     }
-    *ret = unpacker;
     return 0;
 }
 
@@ -102,6 +111,7 @@ Unpacker *unpacker_free(Unpacker *unpacker)
 {
     if (!unpacker)
         return NULL;
+    gunzip_free(unpacker->gunzip);
     if (unpacker->archive)
         archive_read_free(unpacker->archive);
     error_clear(&unpacker->error);
@@ -116,7 +126,8 @@ static int unpack_failed(Unpacker *unpacker, Error *error)
         return -1;
     }
     const char *why = archive_error_string(unpacker->archive);
-    return error_set(error, ERROR_DATA, "cannot be unpacked, it is damaged or cut short: %s", why ? why : "no details");
+    return error_set(error, ERROR_DATA, "cannot be unpacked: the %s data is damaged or cut short (%s)",
+                     unpacker->type->name, why ? why : "no details");
 }
 
 /* libarchive reads on until a filter says that its stream ended; what stands behind that would be lost in silence. */
@@ -128,9 +139,7 @@ static int check_trailing(Unpacker *unpacker, Error *error)
     if (unpacker->packed == (uint64_t)used && unpacker->source.read(unpacker->source.context, &byte, 1, &n, error) < 0)
         return -1;
     if (unpacker->packed != (uint64_t)used || n > 0)
-        return error_set(error, ERROR_DATA,
-                         "other bytes follow the packed data at byte %lld: is the file damaged, or two files joined?",
-                         (long long)used + 1);
+        return error_set(error, ERROR_DATA, "other bytes follow the packed data: is the file damaged?");
     return 0;
 }
 
@@ -143,14 +152,14 @@ static int unpacker_open(Unpacker *unpacker, Error *error)
     int r = archive_read_next_header(unpacker->archive, &entry);
     if (r == ARCHIVE_EOF)
         unpacker->ended = true;
-    else if (r != ARCHIVE_OK)
+    else if (r != ARCHIVE_OK || archive_filter_code(unpacker->archive, 0) != unpacker->type->filter)
+        /* A beginning that the filter does not know is passed on as it is. */
         return unpack_failed(unpacker, error);
     return 0;
 }
 
-static int unpacker_read(void *context, void *data, size_t n, size_t *ret, Error *error)
+static int archive_read_some(Unpacker *unpacker, void *data, size_t n, size_t *ret, Error *error)
 {
-    Unpacker *unpacker = context;
     if (!unpacker->opened && unpacker_open(unpacker, error) < 0)
         return -1;
     la_ssize_t got = unpacker->ended ? 0 : archive_read_data(unpacker->archive, data, n);
@@ -161,13 +170,22 @@ static int unpacker_read(void *context, void *data, size_t n, size_t *ret, Error
         if (check_trailing(unpacker, error) < 0)
             return -1;
     }
-    unpacker->unpacked += (uint64_t)got;
+    *ret = (size_t)got;
+    return 0;
+}
+
+static int unpacker_read(void *context, void *data, size_t n, size_t *ret, Error *error)
+{
+    Unpacker *unpacker = context;
+    if ((unpacker->gunzip ? gunzip_read(unpacker->gunzip, data, n, ret, error)
+                          : archive_read_some(unpacker, data, n, ret, error)) < 0)
+        return -1;
+    unpacker->unpacked += *ret;
     if (unpacker->unpacked > UNPACK_FREE && unpacker->unpacked / UNPACK_RATIO_MAX > unpacker->packed_size)
         return error_set(error, ERROR_DATA,
                          "unpacks to more than %d times its size, as a decompression bomb does; if it is meant, put "
                          "the unpacked file here instead",
                          UNPACK_RATIO_MAX);
-    *ret = (size_t)got;
     return 0;
 }
 
