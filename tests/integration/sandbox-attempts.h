@@ -1,0 +1,34 @@
+#pragma once
+/*
+ * What a hostile program would try once it runs inside our sandbox, by name; and what an honest one needs.
+ *
+ * An attempt says how it went as a word: "done" where it succeeded, else the error's name ("EACCES"), or a
+ * value that it read. What is harmless only because it is refused is tried in a way that does no harm if it is not:
+ * signals that are ignored, addresses and magic numbers that are wrong.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+typedef struct Target {
+    const char *inside;   /* a folder that the policy grants; holds "file" and "link" → OUTSIDE */
+    const char *outside;  /* a file that it does not grant; its folder neither */
+    const char *socket;   /* a stream socket's path outside */
+    const char *datagram; /* a datagram socket's path outside */
+    const char *abstract; /* an abstract stream socket's name */
+    const char *setuid;   /* a program that prints its effective user id; set-user-id root */
+    pid_t victim;         /* the daemon */
+    int port;             /* something listens there on 127.0.0.1 */
+} Target;
+
+typedef struct Attempt {
+    const char *name;
+    /* 0, or an errno; or the word in RET, of SIZE bytes */
+    int (*try)(const Target *target, char *ret, size_t size);
+    bool ends; /* refused by the end of the process: to be tried alone */
+} Attempt;
+
+extern const Attempt attempts[]; /* ends with a name of NULL */
+const Attempt *attempt_find(const char *name);
+/* Tries it, and writes "name: word". */
+void attempt_report(const Attempt *attempt, const Target *target, char *ret, size_t size);
