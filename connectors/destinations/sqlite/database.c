@@ -300,6 +300,9 @@ int sqlite_fail(Sqlite *self, int r, const char *attempt, Error *error)
     const char *message = sqlite3_errmsg(self->database);
     if (self->cancelled)
         return error_set(error, ERROR_CANCELLED, "cancelled");
+    /* What SQLite makes of a journal that is not there and may not be made. */
+    if (r == SQLITE_READONLY_DIRECTORY)
+        r = SQLITE_CANTOPEN;
     switch (r & 0xff) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:

@@ -7,9 +7,10 @@
 #include "connectors/destinations/sqlite/sqlite.h"
 #include "lib/basics/clock.h"
 
-int sqlite_bind_file(SqliteTable *slot, const Table *table, const char *hash, const Batch *batch, Error *error)
+int sqlite_bind_file(SqliteTable *slot, const Table *table, const Batch *batch, Error *error)
 {
-    char time[RFC3339_US_SIZE];
+    char hash[SHA256_TEXT_SIZE], time[RFC3339_US_SIZE];
+    sha256_text(batch->file_hash, hash);
     rfc3339_us(batch->started_us, time);
     int at = (int)table->column_count + 1;
     if (sqlite3_bind_text(slot->insert, at, hash, -1, SQLITE_TRANSIENT) != SQLITE_OK ||

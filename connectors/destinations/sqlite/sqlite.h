@@ -86,5 +86,5 @@ int sqlite_build_indexes(Sqlite *self, Error *error);
 void sqlite_tables_reset(Sqlite *self);
 
 /* --- rows.c --- */
-int sqlite_bind_file(SqliteTable *slot, const Table *table, const char *hash, const Batch *batch, Error *error);
+int sqlite_bind_file(SqliteTable *slot, const Table *table, const Batch *batch, Error *error);
 int sqlite_write(void *destination, const Table *table, const Frame *rows, uint64_t first_row, Error *error);

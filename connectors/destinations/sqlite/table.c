@@ -269,7 +269,10 @@ int sqlite_ensure_table(void *destination, const Table *table, const Batch *batc
     int r = found ? guard_table(self, table, batch->is_file, error) : create_table(self, table, batch->is_file, error);
     if (r < 0)
         return -1;
-    return prepare_insert(self, table, table_slot(self, table), batch->is_file, error);
+    SqliteTable *slot = table_slot(self, table);
+    if (prepare_insert(self, table, slot, batch->is_file, error) < 0)
+        return -1;
+    return batch->is_file ? sqlite_bind_file(slot, table, batch, error) : 0;
 }
 
 /* --- the index, and what a file replaces --- */
@@ -356,7 +359,5 @@ int sqlite_file_begin(void *destination, const Table *table, const Batch *batch,
                    is_empty(self, table->name, &empty, error) < 0))
         return -1;
     slot->build_index = empty;
-    if (empty && drop_index(self, table->name, error) < 0)
-        return -1;
-    return sqlite_bind_file(slot, table, hash, batch, error);
+    return empty ? drop_index(self, table->name, error) : 0;
 }
