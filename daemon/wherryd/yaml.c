@@ -161,6 +161,7 @@ static YamlNode *read_alias(Reader *reader, struct fy_event *event)
     const char *text = fy_token_get_text(event->alias.anchor, &n);
     _cleanup_(freep) char *name = xstrndup(text ? text : "", text ? n : 0);
     Anchor *anchor = find_anchor(reader, name);
+    reader->column -= reader->column > 1; /* libfyaml's mark stands after the asterisk */
     _cleanup_(freep) char *printable = shown(name, strlen(name));
     if (!anchor)
         return reader_fail(reader, reader->line, reader->column,
