@@ -202,18 +202,14 @@ static int get_more(CsvParser *parser, const Record *record, Error *error)
         error_at_value(error, record->field, open);
         return fail_at(parser, record);
     }
-    int r = text_input_more(input, error);
-    if (r < 0) {
-        Record moved = { .field = input->data + input->begin + offset };
-        return fail_at(parser, &moved);
-    }
-    if (r == TEXT_INPUT_E_END && record->in_quotes) {
-        char *field = input->data + input->begin + offset;
+    if (input->ended) {
         error_set(error, ERROR_DATA, "the file ends within a quoted field: its closing quote is missing");
-        error_at_value(error, field, (size_t)(input->data + input->end - field));
-        return fail_at(parser, &(Record){ .field = field });
+        error_at_value(error, record->field, open);
+        return fail_at(parser, record);
     }
-    return 0;
+    if (text_input_more(input, error) < 0)
+        return fail_at(parser, &(Record){ .field = input->data + input->begin + offset });
+    return 0; /* at the end too: what is there is then all, and complete unless a quote is open */
 }
 
 int csv_next(CsvParser *parser, Error *error)

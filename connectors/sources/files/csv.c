@@ -40,11 +40,12 @@ static int parser_failed(CsvReader *csv, Error *error)
     char position[24];
     const CsvParser *parser = &csv->parser;
     const TextInput *input = parser->input;
-    bool in_record = parser->open_field > 0 || parser->open_offset < input->end;
+    bool in_record = parser->open_field > 0 || parser->open_offset < input->end + text_input_has_bad_byte(input);
     csv->reader.line = parser->line;
     csv->reader.row += csv->header_read;
-    if (!error->value && parser->open_offset < input->end)
-        error_at_value(error, input->data + parser->open_offset, input->end - parser->open_offset);
+    if (!error->value && parser->open_offset < input->end + text_input_has_bad_byte(input))
+        error_at_value(error, input->data + parser->open_offset,
+                       input->end + text_input_has_bad_byte(input) - parser->open_offset);
     return reader_place(&csv->reader,
                         csv->header_read && in_record ? field_name(csv, parser->open_field, position) : NULL, error);
 }

@@ -44,3 +44,9 @@ enum { TEXT_INPUT_E_END = 1 };
 /* More text behind what is there, which may move. Negative also where the next bytes are no text: the place is then the
  * caller's to add. Doubles what is there, so that starting a record again costs little however long it is. */
 int text_input_more(TextInput *input, Error *error);
+
+/* Whether a byte that is no text stands at `end`, for showing it. */
+static inline bool text_input_has_bad_byte(const TextInput *input)
+{
+    return input->end < input->filled;
+}
