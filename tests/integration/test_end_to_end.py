@@ -332,7 +332,7 @@ def test_fixed_width(wherry):
     ]
     wherry.pipeline("orders", format="fixed_width", columns=columns)
     wherry.start()
-    wherry.drop("a.txt", "    1first       9.50\n00002          \n    3third     -1.25\n")
+    wherry.drop("a.txt", "    1first       9.50\n00002                \n    3third     -1.25\n")
     wherry.sync()
     assert wherry.query("SELECT order_id, note, amount FROM orders ORDER BY 1") == [
         (1, "first", 9.5),
@@ -341,7 +341,7 @@ def test_fixed_width(wherry):
     ]
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "windows-1252", "utf-16-le", "shift_jis"])
+@pytest.mark.parametrize("encoding", ["latin-1", "windows-1252", "utf-16le", "shift_jis"])
 def test_other_encodings_arrive_as_utf8(wherry, encoding):
     note = "日本" if encoding == "shift_jis" else "Grüße"
     wherry.pipeline("orders", encoding=encoding)
