@@ -44,9 +44,11 @@ static bool arg_json;
 static const char *const *arg_names; /* what stands after the options; ends with NULL */
 static size_t arg_name_count;
 
+static const int signal_numbers[] = { SIGTERM, SIGINT, SIGHUP };
+
 typedef struct Daemon {
     uv_loop_t loop;
-    uv_signal_t signals[3];
+    uv_signal_t signals[ELEMENTSOF(signal_numbers)];
     Manager *manager;
     Control *control;
     Notify *notify;
@@ -272,11 +274,10 @@ static int listen_descriptor(void)
 
 static void start_signals(Daemon *daemon)
 {
-    static const int numbers[] = { SIGTERM, SIGINT, SIGHUP };
-    for (size_t i = 0; i < ELEMENTSOF(numbers); i++) {
+    for (size_t i = 0; i < ELEMENTSOF(signal_numbers); i++) {
         uv_signal_init(&daemon->loop, &daemon->signals[i]);
         daemon->signals[i].data = daemon;
-        uv_signal_start(&daemon->signals[i], on_signal, numbers[i]);
+        uv_signal_start(&daemon->signals[i], on_signal, signal_numbers[i]);
     }
 }
 
@@ -325,6 +326,12 @@ static int run(Daemon *daemon)
                 print_once_runs(daemon->manager);
         }
     }
+    /* The handlers go with the loop; one more SIGTERM must not make a clean end look like a crash. */
+    sigset_t ending;
+    sigemptyset(&ending);
+    for (size_t i = 0; i < ELEMENTSOF(signal_numbers); i++)
+        sigaddset(&ending, signal_numbers[i]);
+    sigprocmask(SIG_BLOCK, &ending, NULL);
     daemon->control = control_free(daemon->control);
     daemon->notify = notify_free(daemon->notify);
     daemon->manager = manager_free(daemon->manager);

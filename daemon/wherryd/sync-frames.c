@@ -23,6 +23,12 @@
 
 char *sync_masked(const Sync *sync, const char *text, size_t n)
 {
+    /* A NUL would end the text for everyone after this. */
+    _cleanup_(freep) char *escaped = n > 0 && memchr(text, 0, n) ? text_escape(text, n) : NULL;
+    if (escaped) {
+        text = escaped;
+        n = strlen(escaped);
+    }
     char *masked = mask_apply(sync->mask, text, n);
     return masked ? masked : xstrndup(text, n);
 }
@@ -101,7 +107,7 @@ void sync_take_line(Side *side, const char *text, size_t n)
     if (!within_limit(side))
         return;
     _cleanup_(freep) char *masked = sync_masked(side->sync, text, n);
-    log_text(LOG_INFO, &side->sync->context, masked, masked ? strlen(masked) : 0);
+    log_text(LOG_INFO, &side->sync->context, masked, strlen(masked));
 }
 
 /* --- the ledger --- */
