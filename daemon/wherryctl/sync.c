@@ -25,9 +25,9 @@ static void catch_signals(Client *client)
     sigemptyset(&caught);
     sigaddset(&caught, SIGINT);
     sigaddset(&caught, SIGTERM);
+    sigprocmask(SIG_BLOCK, &caught, &before); /* first: what comes before the first wait must not be swallowed */
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
-    sigprocmask(SIG_BLOCK, &caught, &before);
     sigdelset(&before, SIGINT);
     sigdelset(&before, SIGTERM);
     client_set_wait_mask(client, &before);
