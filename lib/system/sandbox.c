@@ -145,7 +145,7 @@ static int require_one_thread(Error *error)
 
 static unsigned wanted_layers(const SandboxPolicy *policy)
 {
-    unsigned layers = SANDBOX_NO_NEW_PRIVS | SANDBOX_SECCOMP | SANDBOX_LANDLOCK_FILES;
+    unsigned layers = SANDBOX_SECCOMP | SANDBOX_LANDLOCK_FILES;
     if (policy->network != SANDBOX_NETWORK_NONE && policy->ports)
         layers |= SANDBOX_LANDLOCK_TCP;
     return layers;
@@ -167,8 +167,11 @@ int sandbox_enter(const SandboxPolicy *policy, unsigned *ret_layers, Error *erro
     unsigned layers = 0, added = 0;
     if (require_one_thread(error) < 0 || set_limits(policy, error) < 0)
         return -1;
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1)
-        layers |= SANDBOX_NO_NEW_PRIVS;
+    /* Every kernel since 3.5 has it, and an ordinary user gets none of the others without. */
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1)
+        return error_set(error, ERROR_CONFIGURATION,
+                         "this system refuses no_new_privs, without which there is no sandbox");
+    layers |= SANDBOX_NO_NEW_PRIVS;
     if (drop_capabilities(error) < 0)
         return -1;
     if (landlock_enter(policy, &added, error) < 0)
@@ -210,8 +213,6 @@ char *sandbox_describe(unsigned layers, const SandboxPolicy *policy)
 
     if (layers & SANDBOX_NO_NEW_PRIVS)
         append_item(&held, ", ", "no_new_privs");
-    else
-        append_item(&missing, ", ", "no_new_privs");
     if (layers & SANDBOX_SECCOMP)
         append_item(&held, ", ", "seccomp");
     else

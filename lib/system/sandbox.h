@@ -12,7 +12,7 @@
 #include "lib/basics/error.h"
 
 typedef enum SandboxLayer {
-    SANDBOX_NO_NEW_PRIVS = 1 << 0,
+    SANDBOX_NO_NEW_PRIVS = 1 << 0, /* always: an error where it is refused */
     SANDBOX_SECCOMP = 1 << 1,
     SANDBOX_LANDLOCK_FILES = 1 << 2, /* ABI 2 or later */
     SANDBOX_LANDLOCK_TCP = 1 << 3,   /* ABI 4; only where ports are given */

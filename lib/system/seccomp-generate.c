@@ -94,11 +94,10 @@ static const char *const allowed[] = {
 /* Where something may be written: SQLite gives its journals the database's mode and owner. */
 static const char *const allowed_writing[] = { "fchmod", "fchown", NULL };
 
-static const char *const allowed_executing[] = { "execve",  "execveat",  "fork",       "vfork",         "kill",
-                                                 "tgkill",  "tkill",     "pidfd_open", "mmap",          "mprotect",
-                                                 "mlock",   "munlock",   "mlock2",     "link",          "linkat",
-                                                 "symlink", "symlinkat", "utimensat",  "set_mempolicy", "get_mempolicy",
-                                                 NULL };
+static const char *const allowed_executing[] = { "execve",  "execveat",  "fork",          "vfork",         "kill",
+                                                 "tgkill",  "tkill",     "pidfd_open",    "mmap",          "mprotect",
+                                                 "mlock",   "munlock",   "mlock2",        "link",          "linkat",
+                                                 "symlink", "symlinkat", "set_mempolicy", "get_mempolicy", NULL };
 
 static const char *const allowed_networking[] = { "connect", NULL };
 static const char *const allowed_listening[] = { "bind", "listen", "accept", "accept4", NULL };
@@ -300,6 +299,7 @@ static void add_processes(const Generator *generator)
     const uint64_t forbidden = NAMESPACE_FLAGS | CLONE_PARENT; /* a sibling would be the daemon's child, not ours */
     if (generator->profile & SECCOMP_EXECUTE) {
         ALLOW_IF(generator, "clone", SCMP_A0_64(SCMP_CMP_MASKED_EQ, forbidden, 0));
+        ALLOW_IF(generator, "utimensat", SCMP_A1_64(SCMP_CMP_EQ, 0)); /* of a descriptor, not by path */
         return;
     }
     ALLOW_IF(generator, "clone", SCMP_A0_64(SCMP_CMP_MASKED_EQ, forbidden | CLONE_THREAD, CLONE_THREAD));

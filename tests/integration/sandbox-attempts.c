@@ -832,12 +832,13 @@ ATTEMPT(works_sqlite)
     char *message = NULL;
     int r = sqlite3_open(joined(target->inside, "works.db"), &database);
     if (r == SQLITE_OK)
-        r = sqlite3_exec(database,
-                         "PRAGMA journal_mode = WAL; CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT);"
-                         "INSERT INTO t SELECT value, hex(randomblob(100)) FROM json_each('[' || "
-                         "rtrim(replace(hex(zeroblob(20000)), '00', 'null,'), ',') || ']');"
-                         "PRAGMA journal_mode = TRUNCATE; CREATE INDEX i ON t (b); DELETE FROM t; VACUUM",
-                         NULL, NULL, &message);
+        r = sqlite3_exec(
+            database,
+            "PRAGMA temp_store = MEMORY; PRAGMA journal_mode = WAL; CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT);"
+            "INSERT INTO t SELECT value, hex(randomblob(100)) FROM json_each('[' || "
+            "rtrim(replace(hex(zeroblob(20000)), '00', 'null,'), ',') || ']');"
+            "PRAGMA journal_mode = TRUNCATE; CREATE INDEX i ON t (b); DELETE FROM t; VACUUM",
+            NULL, NULL, &message);
     if (r != SQLITE_OK)
         snprintf(ret, size, "%s", message ? message : sqlite3_errmsg(database));
     sqlite3_free(message);
