@@ -3,12 +3,18 @@
  * since it is what tells a waiting daemon from a stuck one: the timer's callback runs only when the loop comes round,
  * so that a loop stuck anywhere stops feeding and systemd restarts the service.
  */
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <systemd/sd-daemon.h>
 
 #include "daemon/wherryd/notify.h"
 #include "lib/basics/buffer.h"
+#include "lib/basics/cleanup.h"
 #include "lib/basics/clock.h"
 
 struct Notify {
@@ -61,7 +67,28 @@ void notify_stopping(void)
     sd_notify(0, "STOPPING=1\nSTATUS=stopping");
 }
 
+/* sd_notify() waits for a service manager that is slow to read: right for the few messages above, which must arrive, but
+ * a status goes out with every sync and the next one replaces it. So it is sent without waiting, and dropped instead. */
+static void notify_without_waiting(const char *message)
+{
+    const char *path = getenv("NOTIFY_SOCKET");
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    size_t length = path ? strlen(path) : 0;
+    if (length < 2 || length > sizeof(address.sun_path) || (path[0] != '/' && path[0] != '@'))
+        return;
+    memcpy(address.sun_path, path, length);
+    if (path[0] == '@')
+        address.sun_path[0] = '\0';
+    _cleanup_(close_fdp) int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0)
+        (void)sendto(fd, message, strlen(message), MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&address,
+                     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length));
+}
+
 void notify_status(size_t connections, size_t syncing)
 {
-    sd_notifyf(0, "STATUS=%zu connection%s, %zu syncing", connections, connections == 1 ? "" : "s", syncing);
+    char message[128];
+    snprintf(message, sizeof message, "STATUS=%zu connection%s, %zu syncing", connections, connections == 1 ? "" : "s",
+             syncing);
+    notify_without_waiting(message);
 }

@@ -354,13 +354,13 @@ class RunningDaemon:
     def __enter__(self):
         while b"READY=1" not in self.notify.recv(65536):
             pass
+        self.notify.close()  # nobody would read what follows
         return self
 
     def __exit__(self, *_):
         self.process.terminate()
         self.process.wait(60)
         self.log.close()
-        self.notify.close()
 
     def call(self, method, parameters):
         with socket.socket(socket.AF_UNIX) as peer:
