@@ -60,10 +60,27 @@ static bool is_disk_full(int code, int errnum)
     return code == SQLITE_FULL || errnum == ENOSPC || errnum == EDQUOT;
 }
 
+static sqlite3_file *log_file(Store *store)
+{
+    sqlite3_file *log = NULL;
+    (void)sqlite3_file_control(store->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+    return log && log->pMethods ? log : NULL;
+}
+
+/* Why reading or writing failed: of the last statement, else (a COMMIT does not say) of the log. */
+static int system_errno(Store *store)
+{
+    int errnum = sqlite3_system_errno(store->db);
+    sqlite3_file *log = errnum == 0 && store->wal ? log_file(store) : NULL;
+    if (log)
+        (void)log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &errnum);
+    return errnum;
+}
+
 int store_failed(Store *store, Error *error)
 {
     int code = sqlite3_errcode(store->db) & 0xff;
-    int errnum = code == SQLITE_IOERR || code == SQLITE_CANTOPEN ? sqlite3_system_errno(store->db) : 0;
+    int errnum = code == SQLITE_IOERR || code == SQLITE_CANTOPEN ? system_errno(store) : 0;
     const char *path = store->path;
     store->failed = true;
     if (is_disk_full(code, errnum))
@@ -190,10 +207,10 @@ static int execute(Store *store, const char *sql, Error *error)
 /* Under synchronous=NORMAL a commit is in the log's file but not synced; this is what FULL would have added. */
 static int sync_log(Store *store, Error *error)
 {
-    sqlite3_file *log = NULL;
     if (!store->wal)
         return 0; /* synchronous is FULL then */
-    if (sqlite3_file_control(store->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log) != SQLITE_OK || !log->pMethods)
+    sqlite3_file *log = log_file(store);
+    if (!log)
         return error_set(error, ERROR_INTERNAL, "state database \"%s\": no write-ahead log to sync", store->path);
     if (log->pMethods->xSync(log, SQLITE_SYNC_NORMAL) == SQLITE_OK)
         return 0;

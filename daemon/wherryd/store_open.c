@@ -289,6 +289,7 @@ static int set_aside(Store *store, const char *why, Error *error)
 {
     char now[RFC3339_MS_SIZE];
     rfc3339_ms(clock_wall_ms(), now);
+    (void)sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL); /* keep the log as it is, too */
     sqlite3_close(store->db);
     store->db = NULL;
     if (move_aside(store, "-wal", now, error) < 0 || move_aside(store, "-shm", now, error) < 0 ||
