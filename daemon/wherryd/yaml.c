@@ -37,6 +37,7 @@ typedef struct Reader {
 } Reader;
 
 #define BLOCK_SIZE 8192
+#define TAG_BYTES_MAX 256
 
 void *yaml_allocate(YamlFile *file, size_t n)
 {
@@ -458,12 +459,43 @@ static void place_of(const char *text, size_t offset, uint32_t *ret_line, uint32
     }
 }
 
+/* The first line that begins with "%", or NULL: a directive, which says nothing that a pipeline file could need.
+ * libfyaml takes minutes for a megabyte of them. */
+static const char *find_directive(const char *text, size_t n)
+{
+    for (const char *line = text; line && line < text + n;) {
+        if (*line == '%')
+            return line;
+        line = memchr(line, '\n', (size_t)(text + n - line));
+        line = line ? line + 1 : NULL;
+    }
+    return NULL;
+}
+
+/* The first tag that is longer than any tag needs to be, or NULL: libfyaml decodes what is in it again and again, half
+ * a minute for 64 KiB. */
+static const char *find_endless_tag(const char *text, size_t n)
+{
+    const char *end = text + n;
+    for (const char *tag = memchr(text, '!', n); tag; tag = memchr(tag + 1, '!', (size_t)(end - tag - 1))) {
+        if (tag > text && !strchr(" \t\r\n[{,-:?", tag[-1]))
+            continue;
+        const char *last = tag;
+        while (last < end && last - tag < TAG_BYTES_MAX && !strchr(" \t\r\n", *last))
+            last++;
+        if (last - tag == TAG_BYTES_MAX)
+            return tag;
+    }
+    return NULL;
+}
+
 /* What libfyaml need not see: it accepts or misnames some of it. */
 static bool text_is_fit(Reader *reader, const char *text, size_t n)
 {
     uint32_t line, column;
     size_t valid = utf8_valid_length(text, n);
-    const char *nul = memchr(text, '\0', valid);
+    const char *nul = memchr(text, '\0', valid), *directive = find_directive(text, n);
+    const char *tag = find_endless_tag(text, n);
     if (n > YAML_BYTES_MAX) {
         reader_fail(reader, 0, 0, "larger than %u KiB; a pipeline file is a page of text", YAML_BYTES_MAX / 1024);
     } else if (nul) {
@@ -473,6 +505,13 @@ static bool text_is_fit(Reader *reader, const char *text, size_t n)
         place_of(text, valid, &line, &column);
         reader_fail(reader, line, column, "the byte 0x%02X is not UTF-8; save the file as UTF-8",
                     (unsigned)(unsigned char)text[valid]);
+    } else if (directive) {
+        place_of(text, (size_t)(directive - text), &line, &column);
+        reader_fail(reader, line, column, "a YAML directive (\"%%…\"), which has no place here; remove this line");
+    } else if (tag) {
+        place_of(text, (size_t)(tag - text), &line, &column);
+        reader_fail(reader, line, column, "a tag (\"!…\") of more than %d bytes; put text that begins with ! in quotes",
+                    TAG_BYTES_MAX);
     }
     return !reader->failed;
 }
@@ -504,11 +543,10 @@ void yaml_parse(YamlFile *file, const char *text, size_t n, Problems *problems)
 {
     Reader *reader = xcalloc(1, sizeof(*reader));
     *reader = (Reader){ .file = file, .problems = problems, .line = 1, .column = 1 };
-    if (text_is_fit(reader, text, n)) {
-        if (n >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) /* a byte order mark is no content */
-            text += 3, n -= 3;
+    if (n >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) /* a byte order mark is no content */
+        text += 3, n -= 3;
+    if (text_is_fit(reader, text, n))
         run_parser(reader, text, n);
-    }
     if (reader->failed)
         file->root = NULL;
     for (size_t i = 0; i < reader->anchor_count; i++)

@@ -304,12 +304,7 @@ static const Case yaml_cases[] = {
     { "a: ,\n", "orders.yaml:1:4: not valid YAML: did not find expected node content" },
     { "- a\nb: 1\n", "orders.yaml:2:1: not valid YAML: invalid scalar at the end of block sequence" },
     { "a: 1\n---\nb: 2\n", "orders.yaml:2:1: a second document begins here (\"---\"); keep one in each file" },
-    { "%FOO bar\n---\na: 1\n",
-      "orders.yaml:3:1: missing key \"source\"; add these two lines, with the folder to read:\nsource:\n  {type: "
-      "files, dir: /srv/incoming}\norders.yaml:3:1: missing key \"destination\": where rows go, such as {type: sqlite, "
-      "path: data.db}\norders.yaml:3:1: unknown key \"a\"; here may stand source, destination, connector, frequency, "
-      "paused, max_value_size, stall_timeout, commit_interval, log_level, sandbox, file_pattern, format, csv, "
-      "encoding, dest_table, write_mode, columns or retry_cap" },
+    { "a: 1\n%FOO bar\n", "orders.yaml:2:1: a YAML directive (\"%…\"), which has no place here; remove this line" },
     { "? [a]\n: b\n", "orders.yaml:1:3: a key must be plain text" },
     { "!env a: 1\n", "orders.yaml:1:1: a key must be plain text" },
     { "a: !evn X\n", "orders.yaml:1:4: unknown tag \"!evn\"; did you mean \"!env\"?" },
@@ -453,6 +448,12 @@ static void test_bounds(void **state)
     } cases[] = {
         { "", "k#: 1\n", 4097, "", "orders.yaml:4097:1: more than 4096 keys in one map" },
         { "a: [", "&a# x, ", 257, "]\n", "orders.yaml:1:2205: more than 256 anchors; write some values out" },
+        { "a: !<", "x", 1000000, "",
+          "orders.yaml:1:4: a tag (\"!…\") of more than 256 bytes; put text that begins with ! in quotes" },
+        { "a: !", "%41", 300000, "",
+          "orders.yaml:1:4: a tag (\"!…\") of more than 256 bytes; put text that begins with ! in quotes" },
+        { "", "%", 1000000, "",
+          "orders.yaml:1:1: a YAML directive (\"%…\"), which has no place here; remove this line" },
         { "a: ", "[", 32, "", "orders.yaml:1:35: nested deeper than 32 levels" },
         { "a: [", "x,", 100000, "]\n", "orders.yaml:1:200003: more than 100000 values, aliases counted at each use" },
         { "", "###########x", 87382, "", "orders.yaml: larger than 1024 KiB; a pipeline file is a page of text" },
