@@ -158,9 +158,10 @@ static int wait_for_input(Writer *writer, const Channel *pipe, bool *ret_pipe, E
     return n > 0 && pollers[0].revents ? control_take(writer, error) : 0;
 }
 
+/* What happened to the worker is for the worker, or for whoever reaps it, to say: this is only what follows from it. */
 static int end_without_end(Error *error)
 {
-    return error_set(error, ERROR_TEMPORARY,
+    return error_set(error, ERROR_CANCELLED,
                      "the worker ended before it had sent everything; what was not committed "
                      "is rolled back");
 }

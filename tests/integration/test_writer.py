@@ -349,7 +349,7 @@ def test_the_end_of_the_pipe_is_not_the_end(destination):
     begin = frames.encode("FILE_BEGIN", hash=frames.digest(b"b"), name="b")
     for rest in (b"", begin, begin + frames.rows(items(2)), begin + frames.rows(items(2))[:20]):
         kind, text = failure(destination.load(frames.file_frames("a", items(1)), rest, end=False))
-        assert kind == "temporary"
+        assert kind == "cancelled"
         assert text == "the worker ended before it had sent everything; what was not committed is rolled back"
         assert destination.rows() == items(1)
 
@@ -369,7 +369,7 @@ def test_worker_gone_with_the_pipe_held_open(destination, complete):
     # What was complete is kept; only what was not is undone.
     assert len(destination.rows()) == 5000
     if not complete:
-        assert writer.error()[0] == "temporary"
+        assert writer.error()[0] == "cancelled"
 
 
 def test_worker_gone_does_not_wait_for_a_flood(destination):
@@ -399,7 +399,7 @@ def test_worker_gone_does_not_wait_for_a_flood(destination):
         stop.set()
         os.close(held) if not thread.is_alive() else None
         thread.join()
-    assert writer.error()[0] == "temporary"
+    assert writer.error()[0] == "cancelled"
 
 
 def test_the_daemon_s_end_ends_the_writer(destination):
