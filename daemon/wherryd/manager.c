@@ -411,8 +411,8 @@ int manager_reload(Manager *manager, size_t *ret_connections, json_t **ret_broke
     size_t broken = manager_merge(manager, set, true);
     manager_settle(manager);
     notify_ready();
-    log_message(LOG_INFO, &(LogContext){ .message_id = MESSAGE_RELOADED }, "reloaded: %zu connections, %zu broken",
-                manager->connection_count, broken);
+    log_message(LOG_INFO, &(LogContext){ .message_id = MESSAGE_RELOADED }, "reloaded: %zu connection%s, %zu broken",
+                manager->connection_count, manager->connection_count == 1 ? "" : "s", broken);
     if (ret_connections)
         *ret_connections = manager->connection_count;
     if (ret_broken) {
@@ -548,8 +548,8 @@ int manager_start(Manager *manager, Error *error)
         return once_start(manager, error);
     }
     log_message(LOG_INFO, &(LogContext){ .message_id = MESSAGE_DAEMON_STARTED },
-                "started: %zu connections, %zu broken; syncs are held together by %s", manager->connection_count,
-                broken, trees_describe(manager->trees));
+                "started: %zu connection%s, %zu broken; syncs are held together by %s", manager->connection_count,
+                manager->connection_count == 1 ? "" : "s", broken, trees_describe(manager->trees));
     manager_settle(manager);
     for (size_t i = 0; i < manager->connection_count; i++)
         if (manager->connections[i]->watch)

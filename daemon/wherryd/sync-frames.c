@@ -234,7 +234,9 @@ static void take_file_verdict(Side *side, const Frame *frame)
 static void take_file_note(Side *side, const Frame *frame)
 {
     Sync *sync = side->sync;
-    _cleanup_(freep) char *message = printable_text(sync, frame->file_note.message);
+    _cleanup_(freep) char *name = printable_text(sync, frame->file_note.name);
+    _cleanup_(freep) char *why = printable_text(sync, frame->file_note.message);
+    _cleanup_(freep) char *message = xasprintf("%s: %s", name, why);
     ledger_file_note(sync->ledger, frame->file_note.failed);
     if (frame->file_note.failed)
         count_failed_file(sync, message);
