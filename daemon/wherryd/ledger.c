@@ -70,6 +70,15 @@ Ledger *ledger_free(Ledger *ledger)
     return NULL;
 }
 
+/* The files are doubted once: from here on the cache agrees with the destination, and the marks say what is still to be
+ * asked. */
+static int doubt(Ledger *ledger, uint64_t sequence, const char *run_id, Error *error)
+{
+    if (store_files_doubt(ledger->store, ledger->connection, error) < 0)
+        return -1;
+    return store_connection_put_state(ledger->store, ledger->connection, sequence, run_id, NULL, error);
+}
+
 int ledger_opened(Ledger *ledger, uint64_t sequence, FrameText run_id, Error *error)
 {
     _cleanup_(stored_connection_clear) StoredConnection cached = { 0 };
@@ -79,7 +88,16 @@ int ledger_opened(Ledger *ledger, uint64_t sequence, FrameText run_id, Error *er
     const char *cached_run = cached.run_id ? cached.run_id : "";
     bool same = cached.sequence == sequence && strlen(cached_run) == run_id.length &&
                 (run_id.length == 0 || memcmp(cached_run, run_id.data, run_id.length) == 0);
-    return same ? 0 : store_files_doubt(ledger->store, ledger->connection, error);
+    if (same)
+        return 0;
+    _cleanup_(freep) char *committed_by = run_id.length > 0 ? xstrndup(run_id.data, run_id.length) : NULL;
+    if (store_begin(ledger->store, error) < 0)
+        return -1;
+    if (doubt(ledger, sequence, committed_by, error) < 0) {
+        store_rollback(ledger->store);
+        return -1;
+    }
+    return store_commit(ledger->store, error);
 }
 
 static int offer_fetch(Ledger *ledger, Offer *offer, Error *error)
@@ -240,12 +258,13 @@ static int not_there(Ledger *ledger, Offer *offer, LedgerAnswer *ret, Error *err
 int ledger_file_verdict(Ledger *ledger, const uint8_t hash[static SHA256_SIZE], FileVerdict verdict, LedgerAnswer *ret,
                         Error *error)
 {
-    _cleanup_(freep) char *name = take_ptr(ledger->asked_name);
-    _cleanup_(offer_clear) Offer offer = { .name = name };
+    _cleanup_(offer_clear) Offer offer = { 0 };
     *ret = (LedgerAnswer){ 0 };
     sha256_text(hash, offer.hash);
     if (!ledger->asked || strcmp(offer.hash, ledger->asked_hash) != 0)
         return error_set(error, ERROR_INTERNAL, "the destination answered about a file that it was not asked about");
+    _cleanup_(freep) char *name = take_ptr(ledger->asked_name);
+    offer.name = name;
     ledger->asked = false;
     if (offer_fetch(ledger, &offer, error) < 0)
         return -1;

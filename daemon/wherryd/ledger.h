@@ -46,7 +46,8 @@ int ledger_start(Store *store, const LedgerOptions *options, RunCounts *counts, 
 Ledger *ledger_free(Ledger *ledger);
 DEFINE_CLEANUP(Ledger, ledger_free)
 
-/* What the destination says it committed last (OPENED), before the first question and before it is put in the cache. */
+/* What the destination says it committed last (OPENED), before the first question. Where the cache knows another
+ * commit, COMMITTED files are doubted, and the cache takes this one. */
 int ledger_opened(Ledger *ledger, uint64_t sequence, FrameText run_id, Error *error);
 /* A worker asks: FILE_SEEN. One question at a time: the worker waits for its answer. */
 int ledger_file_seen(Ledger *ledger, FrameText name, const uint8_t hash[static SHA256_SIZE], LedgerAnswer *ret,
