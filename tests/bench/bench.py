@@ -72,14 +72,16 @@ class Bench:
         return f"CREATE TABLE IF NOT EXISTS lineitem ({columns});\n"
 
     def native_csv(self, database, file):
-        return self.timed(["sqlite3", str(database)], self.create_table() + f".mode csv\n.import --skip 1 {file} lineitem\n")
+        return self.timed(
+            ["sqlite3", str(database)], self.create_table() + f".mode csv\n.import --skip 1 {file} lineitem\n"
+        )
 
     def native_json(self, database, file):
         fields = ", ".join(f"json_extract(line, '$.{name}')" for name, _ in generate.COLUMNS)
         return self.timed(
             ["sqlite3", str(database)],
             self.create_table()
-            + "CREATE TEMP TABLE raw (line TEXT);\n.mode ascii\n.separator \"\\001\" \"\\n\"\n"
+            + 'CREATE TEMP TABLE raw (line TEXT);\n.mode ascii\n.separator "\\001" "\\n"\n'
             + f".import {file} raw\nINSERT INTO lineitem SELECT {fields} FROM raw;\n",
         )
 
@@ -222,7 +224,14 @@ class Bench:
             ours = self.fresh("ours.db")
             pipeline = self.pipeline(f"memory_{repeat}", "csv", "*.csv", ours, file.parent)
             peaks[repeat] = self.peak_memory(
-                [self.wherryd(), "--once", "--file", str(pipeline), "--state-dir", str(self.work / f"memory-state-{repeat}")]
+                [
+                    self.wherryd(),
+                    "--once",
+                    "--file",
+                    str(pipeline),
+                    "--state-dir",
+                    str(self.work / f"memory-state-{repeat}"),
+                ]
             )
             shutil.rmtree(self.work / f"memory-state-{repeat}", ignore_errors=True)
             total = sum(peaks[repeat].values())
@@ -268,7 +277,9 @@ class Bench:
                 "columns: [{{source: a, type: integer}}]\ndestination: {{type: sqlite, path: {db}}}\n"
             )
             for name in ("empty", "one_row"):
-                text = template.format(dir=source if name == "one_row" else folder / "missing", name=name, db=folder / f"{name}.db")
+                text = template.format(
+                    dir=source if name == "one_row" else folder / "missing", name=name, db=folder / f"{name}.db"
+                )
                 (folder / f"config/pipelines.d/{name}.yaml").write_text(text)
             with RunningDaemon(self.wherryd(), folder) as daemon:
                 for name in ("empty", "one_row"):
@@ -287,7 +298,11 @@ class Bench:
                             (source / f"{i:03d}.csv").unlink()
                     median = statistics.median(times[10:])
                     self.report(
-                        f"{name.replace('_', '-')} sync, call to answer", f"{median:.1f} ms", "≤ 10 ms", median <= 10, milliseconds=times
+                        f"{name.replace('_', '-')} sync, call to answer",
+                        f"{median:.1f} ms",
+                        "≤ 10 ms",
+                        median <= 10,
+                        milliseconds=times,
                     )
         finally:
             shutil.rmtree(folder)
@@ -309,7 +324,12 @@ class Bench:
                 while daemon.unsettled() and time.monotonic() < deadline:
                     time.sleep(2)
                 kilobytes = resident(daemon.pid)
-                self.report(f"{count:,} hourly connections, resident", f"{kilobytes / 1024:.1f} MB", "≤ 40 MB", kilobytes <= 40960)
+                self.report(
+                    f"{count:,} hourly connections, resident",
+                    f"{kilobytes / 1024:.1f} MB",
+                    "≤ 40 MB",
+                    kilobytes <= 40960,
+                )
                 needless, due = daemon.needless_wakeups(30)
                 self.report("… wakeups in 30 s with nothing due", str(needless), "0", needless == 0, due=due)
         finally:
@@ -365,7 +385,9 @@ class RunningDaemon:
     def call(self, method, parameters):
         with socket.socket(socket.AF_UNIX) as peer:
             peer.connect(str(self.folder / "run/org.wherry.Manager"))
-            peer.sendall(json.dumps({"method": f"org.wherry.Manager.{method}", "parameters": parameters}).encode() + b"\0")
+            peer.sendall(
+                json.dumps({"method": f"org.wherry.Manager.{method}", "parameters": parameters}).encode() + b"\0"
+            )
             reply = b""
             while not reply.endswith(b"\0"):
                 reply += peer.recv(1 << 20)
@@ -394,7 +416,9 @@ class RunningDaemon:
         from datetime import datetime
 
         runs = self.call("Runs", {"limit": 2000})["parameters"]["runs"]
-        return {run["run_id"]: datetime.fromisoformat(run["started_at"].replace("Z", "+00:00")).timestamp() for run in runs}
+        return {
+            run["run_id"]: datetime.fromisoformat(run["started_at"].replace("Z", "+00:00")).timestamp() for run in runs
+        }
 
 
 def children(pid):
@@ -430,7 +454,9 @@ def main():
     parser.add_argument("--work")
     arguments = parser.parse_args()
     bench = Bench(arguments)
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}; {bench.rows:,} rows")
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}; {bench.rows:,} rows"
+    )
     print(f"{'case':<44} {'figure':>12} {'goal':>12}  {'':<7} wherry : native")
     try:
         for name in arguments.only.split(","):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Rows in the shape of TPC-H's lineitem (16 columns, about 140 bytes each), the same for the same seed.
 
-    generate.py ROWS FILE.csv|FILE.ndjson
+generate.py ROWS FILE.csv|FILE.ndjson
 """
 
 import random
@@ -29,12 +29,17 @@ SQLITE_TYPES = {"integer": "INTEGER", "float": "REAL", "string": "TEXT", "date":
 
 INSTRUCTIONS = ["DELIVER IN PERSON", "COLLECT COD", "NONE", "TAKE BACK RETURN"]
 MODES = ["REG AIR", "AIR", "RAIL", "SHIP", "TRUCK", "MAIL", "FOB"]
-WORDS = "carefully final deposits, blithely ironic \"packages\" sleep furiously; regular accounts above the slyly express".split(" ")
+WORDS = 'carefully final deposits, blithely ironic "packages" sleep furiously; regular accounts above the slyly express'.split(
+    " "
+)
 
 
 def _pools(rng):
     dates = [
-        f"{year:04d}-{month:02d}-{day:02d}" for year in range(1992, 1999) for month in range(1, 13) for day in range(1, 29)
+        f"{year:04d}-{month:02d}-{day:02d}"
+        for year in range(1992, 1999)
+        for month in range(1, 13)
+        for day in range(1, 29)
     ]
     comments = [" ".join(rng.choices(WORDS, k=rng.randint(2, 6))) for _ in range(5000)]
     return dates, comments

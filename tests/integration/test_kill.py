@@ -62,7 +62,11 @@ class Scenario:
     def once(self, tracer=()):
         environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
         return subprocess.run(
-            [*tracer, *self.command()], stdin=subprocess.DEVNULL, capture_output=True, timeout=harness.TIMEOUT_S, env=environment
+            [*tracer, *self.command()],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=harness.TIMEOUT_S,
+            env=environment,
         )
 
     def run_traced(self, role, inject=None):
@@ -84,10 +88,17 @@ class Scenario:
         build, original = self.wherry.build, self.programs
         self.programs = self.wherry.root / "programs"
         self.programs.mkdir()
-        for program, path in (("source-files", build.source("files")), ("destination-sqlite", build.destination("sqlite"))):
+        for program, path in (
+            ("source-files", build.source("files")),
+            ("destination-sqlite", build.destination("sqlite")),
+        ):
             path = (original / program) if original else path
             wrapper = self.programs / program
-            prefix = " ".join(tracer) + " " if program == {"worker": "source-files", "writer": "destination-sqlite"}[role] else ""
+            prefix = (
+                " ".join(tracer) + " "
+                if program == {"worker": "source-files", "writer": "destination-sqlite"}[role]
+                else ""
+            )
             wrapper.write_text(f'#!/bin/sh\nexec {prefix}{path} "$@"\n')
             wrapper.chmod(0o755)
 
@@ -106,7 +117,9 @@ class Scenario:
         database = sqlite3.connect(self.wherry.database, timeout=harness.TIMEOUT_S)
         try:
             found = collections.defaultdict(list)
-            for row in database.execute("SELECT _source_file_hash, order_id, note, amount FROM orders ORDER BY order_id"):
+            for row in database.execute(
+                "SELECT _source_file_hash, order_id, note, amount FROM orders ORDER BY order_id"
+            ):
                 found[row[0]].append(row[1:])
             return dict(found)
         finally:
@@ -132,7 +145,9 @@ class Scenario:
         committed = {hash: file["rows"] for hash, file in ledger.items() if file["state"] == "COMMITTED"}
         assert committed == {hash: ROWS for hash in expected}
         others = {hash: file["state"] for hash, file in ledger.items() if hash not in expected}
-        assert set(others) <= {hash_of(rows_of("b", good=False))} and set(others.values()) <= {"FAILED", "PENDING"}, others
+        assert set(others) <= {hash_of(rows_of("b", good=False))} and set(others.values()) <= {"FAILED", "PENDING"}, (
+            others
+        )
 
     def close(self):
         self.wherry.close()
@@ -229,6 +244,9 @@ def test_a_writer_without_transactions_goes_red(plain_build, base, tmp_path):
     scenario.close()
     writes = calls["pwrite64"]
     assert writes > ROWS, "the naive writer did not write row by row"
-    outcomes = [kill_at(plain_build, base, "writer", "pwrite64", number, programs) for number in (writes // 5, writes // 3, writes // 2)]
+    outcomes = [
+        kill_at(plain_build, base, "writer", "pwrite64", number, programs)
+        for number in (writes // 5, writes // 3, writes // 2)
+    ]
     assert all(outcomes), outcomes
     assert any("rows of file" in outcome for outcome in outcomes), outcomes
