@@ -8,7 +8,9 @@ import pytest
 import yaml
 from harness import ROOT
 
-EXAMPLES = sorted((ROOT / "etc/pipelines.d").glob("*.yaml")) + sorted((ROOT / "etc/quickstart-pipelines").glob("*.yaml"))
+EXAMPLES = sorted((ROOT / "etc/pipelines.d").glob("*.yaml")) + sorted(
+    (ROOT / "etc/quickstart-pipelines").glob("*.yaml")
+)
 GOOD = """\
 frequency: 15m
 source: {type: files, dir: in}
