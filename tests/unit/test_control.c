@@ -160,6 +160,18 @@ bool manager_is_descendant(Manager *m, pid_t pid)
     return m->refuse_pid;
 }
 
+/* --- the group, which this machine need not have --- */
+
+#define WHERRY_GID 54321
+
+int getgrnam_r(const char *name, struct group *group, char *buffer, size_t size, struct group **ret)
+{
+    assert_string_equal(name, "wherry");
+    *group = (struct group){ .gr_gid = WHERRY_GID };
+    *ret = geteuid() == 0 ? group : NULL; /* only root can give the socket to it */
+    return 0;
+}
+
 /* --- a client on the same thread: the loop turns while it waits --- */
 
 typedef struct Fixture {
@@ -684,6 +696,30 @@ static void test_pipelined_calls_are_paced(void **state)
     client_close(f, &client);
 }
 
+static void test_large_answers_are_paced(void **state)
+{
+    Fixture *f = *state;
+    Client client = client_new(f);
+    char *big = xmalloc(1 << 20);
+    memset(big, 'x', 1 << 20);
+    big[(1 << 20) - 1] = '\0';
+    json_decref(manager.list);
+    manager.list = json_pack("[s]", big);
+    free(big);
+
+    /* whoever asks for much at once is no slow reader: the calls wait, not the answers */
+    for (int i = 0; i < 40; i++)
+        send_text(f, &client, "{" M "List\"}");
+    turn(f);
+    for (int i = 0; i < 40; i++) {
+        json_t *reply = receive(f, &client);
+        assert_non_null(reply);
+        json_decref(reply);
+    }
+    assert_int_equal(log_lines, 0);
+    client_close(f, &client);
+}
+
 static void test_long_lists_come_in_pieces(void **state)
 {
     Fixture *f = *state;
@@ -730,29 +766,68 @@ static void test_own_syncs_are_refused(void **state)
     assert_non_null(strstr(last_log, "no sync may steer the daemon"));
 }
 
-static void test_others_are_refused(void **state)
+/* Connects as another user; only root can. */
+static Client client_of(Fixture *f, uid_t uid, gid_t gid, gid_t supplementary)
 {
-    Fixture *f = *state;
-    if (geteuid() != 0)
-        skip();
-
-    gid_t groups[64];
-    int group_count = getgroups(ELEMENTSOF(groups), groups);
-    assert_int_equal(chmod(f->dir, 0755), 0);
-    assert_int_equal(chmod(f->path, 0666), 0); /* were it not for its mode */
-    assert_int_equal(setgroups(0, NULL), 0);
-    assert_int_equal(setegid(65534), 0);
-    assert_int_equal(seteuid(65534), 0);
+    gid_t own[64];
+    int own_count = getgroups(ELEMENTSOF(own), own);
+    assert_true(own_count >= 0);
+    assert_int_equal(setgroups(1, &supplementary), 0);
+    assert_int_equal(setegid(gid), 0);
+    assert_int_equal(seteuid(uid), 0);
     Client client = { .fd = connect_to(f->path) };
     assert_int_equal(seteuid(0), 0);
     assert_int_equal(setegid(0), 0);
-    assert_int_equal(setgroups((size_t)group_count, groups), 0);
+    assert_int_equal(setgroups((size_t)own_count, own), 0);
+    turn(f);
+    return client;
+}
 
+static void test_others_are_refused(void **state)
+{
+    Fixture *f = *state;
+    struct stat status;
+    if (geteuid() != 0)
+        skip();
+
+    assert_int_equal(stat(f->path, &status), 0);
+    assert_int_equal(status.st_gid, WHERRY_GID);
+    assert_int_equal(chmod(f->dir, 0755), 0);
+    assert_int_equal(chmod(f->path, 0666), 0); /* were it not for its mode */
+    Client client = client_of(f, 65534, 65534, 65534);
     call(f, &client, "{" M "Sync\"," ORDERS "}",
          "{\"error\":\"org.wherry.Manager.NotAllowed\",\"parameters\":{\"group\":\"wherry\"}}");
     expect_closed(f, &client);
     assert_int_equal(manager.syncs, 0);
     assert_non_null(strstr(last_log, "user 65534"));
+
+    /* members of the group are not, whether it is their first or another one */
+    client = client_of(f, 65534, WHERRY_GID, 65534);
+    call(f, &client, "{" M "Pause\"," ORDERS "}", "{\"parameters\":{}}");
+    client_close(f, &client);
+    client = client_of(f, 65534, 65534, WHERRY_GID);
+    call(f, &client, "{" M "Pause\"," ORDERS "}", "{\"parameters\":{}}");
+    client_close(f, &client);
+}
+
+static void test_connections_are_bounded(void **state)
+{
+    Fixture *f = *state;
+    Client clients[CONTROL_CONNECTIONS_MAX];
+    if (geteuid() != 0)
+        skip();
+
+    assert_int_equal(chmod(f->dir, 0755), 0);
+    for (size_t i = 0; i < ELEMENTSOF(clients); i++)
+        clients[i] = client_of(f, (uid_t)(10000 + i / CONTROL_CONNECTIONS_PER_USER_MAX), WHERRY_GID, WHERRY_GID);
+    Client *last = &clients[ELEMENTSOF(clients) - 1];
+    call(f, last, "{" M "Pause\"," ORDERS "}", "{\"parameters\":{}}");
+    Client extra = client_new(f);
+    call(f, &extra, "{" M "Pause\"," ORDERS "}",
+         "{\"error\":\"org.wherry.Manager.TooManyConnections\",\"parameters\":{\"limit\":256}}");
+    expect_closed(f, &extra);
+    for (size_t i = 0; i < ELEMENTSOF(clients); i++)
+        client_close(f, &clients[i]);
 }
 
 static void test_connections_per_user_are_bounded(void **state)
@@ -771,7 +846,9 @@ static void test_connections_per_user_are_bounded(void **state)
          "{\"error\":\"org.wherry.Manager.TooManyConnections\",\"parameters\":{\"limit\":64}}");
     expect_closed(f, extra);
     /* those beyond what is kept for an answer are closed at once */
-    expect_closed(f, &clients[ELEMENTSOF(clients) - 1]);
+    char byte;
+    assert_int_equal(recv(clients[ELEMENTSOF(clients) - 1].fd, &byte, 1, 0), 0);
+    client_close(f, &clients[ELEMENTSOF(clients) - 1]);
     extra->fd = clients[ELEMENTSOF(clients) - 1].fd = -1;
 
     /* a place that becomes free is given on */
@@ -910,9 +987,11 @@ int main(void)
         control_test(test_idle_peers_are_closed),
         control_test(test_garbage_closes_with_an_error),
         control_test(test_pipelined_calls_are_paced),
+        control_test(test_large_answers_are_paced),
         control_test(test_long_lists_come_in_pieces),
         control_test(test_own_syncs_are_refused),
         control_test(test_others_are_refused),
+        control_test(test_connections_are_bounded),
         control_test(test_connections_per_user_are_bounded),
         control_test(test_stopping_answers_who_waits),
         control_test(test_the_socket_itself),
