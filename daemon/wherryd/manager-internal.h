@@ -47,6 +47,7 @@ struct Run {
     bool full;
     bool manual;      /* not by the schedule: leaves its slots alone */
     bool interrupted; /* by the end of the daemon */
+    bool unstarted;   /* dropped from the queue */
     Sync *sync;       /* NULL: queued */
     json_t *state;    /* SYNC_SET_STATE; NULL: back to {} */
     ManagerStateCallback callback;

@@ -116,7 +116,8 @@ static void remember(Run *run)
     connection->last_outcome = interned_outcome(run->record.outcome);
     connection->last_started_ms = run->record.started_ms;
     connection->last_rows = run->record.rows_committed;
-    connection_count_at_cap(connection);
+    if (!run->unstarted)
+        connection_count_at_cap(connection);
 }
 
 static void once_remember(Run *run, json_t *record)
@@ -157,16 +158,19 @@ static void run_end(Run *run, ErrorKind kind, bool log)
         log_end(run);
     schedule_finished(&connection->schedule, clock_wall_ms(), schedule_outcome(run, kind), run->manual, random_bits());
     _cleanup_(error_clear) Error error = {};
-    if (store_end(run, &error) < 0)
+    /* What was only queued is as due as it was, and the thousands that may be queued must not hold up the end. */
+    bool leaves_trace = !run->unstarted || !run->interrupted;
+    if (leaves_trace && store_end(run, &error) < 0)
         say_unwritable(run, &error);
     remember(run);
 
-    json_t *record = record_run(&run->record);
+    json_t *record = manager->options.once || manager_is_heard(manager) ? record_run(&run->record) : NULL;
     if (manager->options.once)
         once_remember(run, record);
     connection->run = NULL;
     run_free(run);
-    manager_emit(manager, MANAGER_EVENT_RUN, connection->name, record);
+    if (record)
+        manager_emit(manager, MANAGER_EVENT_RUN, connection->name, record);
     manager_emit_connection(connection);
     manager_status(manager);
     follow_up(connection);
@@ -222,6 +226,7 @@ void run_drop(Run *run, const char *reason)
     int64_t now = clock_wall_ms();
     if (run->record.started_ms == 0)
         run->record.started_ms = now;
+    run->unstarted = true;
     run->record.finished_ms = now;
     run->record.outcome = xstrdup("cancelled");
     run->record.error = xasprintf("%s before it started", reason);
