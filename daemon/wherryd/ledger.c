@@ -52,7 +52,7 @@ int ledger_start(Store *store, const LedgerOptions *options, RunCounts *counts, 
     ledger->store = store;
     ledger->connection = xstrdup(options->connection);
     ledger->run_id = xstrdup(options->run_id);
-    ledger->retry_cap = MAX_OF(options->retry_cap, 1u);
+    ledger->retry_cap = options->retry_cap;
     ledger->full = options->full;
     ledger->counts = counts;
     *ret = ledger;
@@ -316,7 +316,7 @@ int ledger_file_done(Ledger *ledger, const uint8_t hash[static SHA256_SIZE], Fil
     sha256_text(hash, offer.hash);
     if (offer_fetch(ledger, &offer, error) < 0)
         return -1;
-    if (!offer.known || offer.record.state != FILE_STATE_PROCESSING || !of_this_run(ledger, &offer.record))
+    if (!offer.known || offer.record.state != FILE_STATE_PROCESSING)
         return error_set(error, ERROR_INTERNAL, "the destination reported a file that is not being loaded");
     _cleanup_(freep) char *name = xstrdup(offer.record.name);
     offer.name = name;

@@ -451,6 +451,10 @@ static void test_full(void **state)
     skips(world, "a.csv", 0, NULL);
     assert_state(world, 0, FILE_STATE_COMMITTED, 1);
     assert_int_equal(world->loads[0], 2);
+    world->full = true; /* what failed before the file was loaded counts no more */
+    sync_begins(world);
+    fails(world, "a.csv", 0);
+    assert_state(world, 0, FILE_STATE_FAILED, 1);
 }
 
 static void test_notes_are_counted(void **state)
