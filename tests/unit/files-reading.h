@@ -22,7 +22,8 @@ static inline int pieces_read(void *context, void *data, size_t n, size_t *ret, 
     Pieces *pieces = context;
     size_t wanted = pieces->piece > 0 ? pieces->piece : 1 + (size_t)rand_r(&pieces->seed) % 40;
     size_t got = MIN_OF(MIN_OF(wanted, n), pieces->n - pieces->at);
-    memcpy(data, pieces->data + pieces->at, got);
+    if (got > 0)
+        memcpy(data, pieces->data + pieces->at, got);
     pieces->at += got;
     *ret = got;
     return 0;
