@@ -23,7 +23,7 @@ uint32_t config_log_level(const char *name)
     return LOG_INFO;
 }
 
-static uint32_t cores(void)
+uint32_t daemon_cores(void)
 {
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof(set), &set) == 0)
@@ -35,7 +35,7 @@ static uint32_t cores(void)
 void daemon_config_defaults(DaemonConfig *ret)
 {
     *ret = (DaemonConfig){
-        .max_syncs = 2 * cores(), .log_level = LOG_INFO, .destinations = json_object(), .defaults = json_object()
+        .max_syncs = 2 * daemon_cores(), .log_level = LOG_INFO, .destinations = json_object(), .defaults = json_object()
     };
 }
 

@@ -42,6 +42,7 @@ json_t *destination_check(const LoadContext *context, const YamlNode *node, Prob
  * CONTEXT. */
 void daemon_check(LoadContext *context, YamlFile *file, DaemonConfig *ret, Problems *problems);
 void daemon_config_defaults(DaemonConfig *ret);
+uint32_t daemon_cores(void); /* that this process may use */
 
 /* --- config.c --- */
 uint32_t config_log_level(const char *name); /* syslog priority */

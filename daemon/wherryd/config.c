@@ -8,6 +8,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -23,6 +26,17 @@
 #define STAMP_TRUSTED_AFTER_NS (INT64_C(50) * 1000 * 1000)
 /* Loading leaves holes behind that malloc would keep; worth giving back after this many parsed files. */
 #define TRIM_AFTER_FILES 256
+#define THREADS_MAX 8
+#define FILES_PER_THREAD 64 /* fewer are not worth another thread */
+
+/* A file, and what came of it. */
+typedef struct Job {
+    const char *file_name;
+    char *name;               /* of the connection, or what would be */
+    bool ready;               /* nothing to parse: it is as it was, or its name is wrong */
+    ConnectionConfig *config; /* NULL: BAD says why */
+    char *bad, *warnings;
+} Job;
 
 typedef struct Load {
     LoadContext context;
@@ -246,27 +260,24 @@ static void load_clear(Load *load)
 
 /* --- pipelines --- */
 
-/* Reads and checks what FD holds; whatever comes of it goes into the set. */
-static void load_pipeline(Load *load, const char *name, YamlFile *file, int fd, const struct stat *status,
-                          Problems *problems)
+/* Reads and checks FILE (its name is the job's to know) inside FOLDER. Touches nothing but JOB: threads run this. */
+static void run_job(const LoadContext *context, Job *job, int folder, YamlFile *file)
 {
-    ConnectionConfig *config = NULL;
+    _cleanup_(problems_clear) Problems problems = { 0 };
+    struct stat status;
+    _cleanup_(close_fdp) int fd = open_file(folder, job->file_name, file->name, &status, &problems);
     if (fd >= 0) {
-        parse_fd(fd, (size_t)status->st_size, file, problems);
-        config = file->root || problems->errors == 0 ? connection_check(&load->context, name, file, problems) : NULL;
+        parse_fd(fd, (size_t)status.st_size, file, &problems);
+        if (file->root || problems.errors == 0)
+            job->config = connection_check(context, job->name, file, &problems);
         yaml_clear(file);
-        load->parsed++;
     }
-    if (!config) {
-        add_problem(load->set, name, problems_text(problems, false));
-        _cleanup_(freep) char *warnings = problems_text(problems, true);
-        add_warnings(load->set, warnings);
-        return;
+    job->bad = problems_text(&problems, false);
+    job->warnings = problems_text(&problems, true);
+    if (job->config) {
+        job->config->path = path_join(file->folder, file->name);
+        job->config->stamp = make_stamp(&status);
     }
-    config->warnings = problems_text(problems, true);
-    config->path = path_join(file->folder, file->name);
-    config->stamp = make_stamp(status);
-    add_connection(load->set, config);
 }
 
 static bool same_text(const char *a, const char *b)
@@ -274,38 +285,80 @@ static bool same_text(const char *a, const char *b)
     return a == b || (a && b && strcmp(a, b) == 0);
 }
 
-/* A file that was rewritten and still says the same keeps its connection. */
-static void keep_if_same(Load *load, const char *name)
+/* Whatever came of JOB goes into the set. A file that was rewritten and still says the same keeps its connection. */
+static void take_result(Load *load, Job *job)
 {
-    ConnectionConfig **config = &load->set->connections[load->set->connection_count - 1];
-    ConnectionConfig *before = config_set_find(load->previous, name);
-    if (!before || !same_text(before->json, (*config)->json) || !same_text(before->path, (*config)->path) ||
-        !same_text(before->warnings, (*config)->warnings) || !same_text(before->identity, (*config)->identity))
+    ConnectionConfig *config = job->config, *before = config_set_find(load->previous, job->name);
+    load->parsed += !job->ready;
+    if (!config) {
+        if (job->bad)
+            add_problem(load->set, job->name, job->bad);
+        add_warnings(load->set, job->warnings);
+        free(job->warnings);
         return;
-    before->stamp = (*config)->stamp;
-    connection_config_free(*config);
-    *config = connection_config_ref(before);
+    }
+    if (!job->ready)
+        config->warnings = job->warnings;
+    if (before && before != config && same_text(before->json, config->json) && same_text(before->path, config->path) &&
+        same_text(before->warnings, config->warnings) && same_text(before->identity, config->identity)) {
+        before->stamp = config->stamp;
+        connection_config_free(config);
+        config = connection_config_ref(before);
+    }
+    add_connection(load->set, config);
 }
 
-static void load_named(Load *load, int folder, const char *folder_path, const char *file_name, const char *name,
-                       bool same_daemon_config)
+typedef struct Work {
+    const Load *load;
+    int folder;
+    const char *folder_path;
+    Job *jobs;
+    size_t count, unready;
+    atomic_size_t next;
+} Work;
+
+static void *run_jobs(void *argument)
 {
-    _cleanup_(problems_clear) Problems problems = { 0 };
-    struct stat status;
-    ConnectionConfig *before = same_daemon_config ? config_set_find(load->previous, name) : NULL;
-    if (before && fstatat(folder, file_name, &status, 0) == 0) {
-        ConfigStamp stamp = make_stamp(&status);
-        if (same_stamp(&before->stamp, &stamp)) {
-            add_connection(load->set, connection_config_ref(before));
-            return;
-        }
+    Work *work = argument;
+    PathCache paths = { 0 };
+    LoadContext context = work->load->context;
+    context.paths = &paths;
+    for (size_t i; (i = atomic_fetch_add(&work->next, 1)) < work->count;) {
+        Job *job = &work->jobs[i];
+        YamlFile file = { .name = job->file_name, .folder = work->folder_path };
+        if (!job->ready)
+            run_job(&context, job, work->folder, &file);
     }
-    _cleanup_(close_fdp) int fd = open_file(folder, file_name, file_name, &status, &problems);
-    YamlFile file = { .name = file_name, .folder = folder_path };
-    size_t count = load->set->connection_count;
-    load_pipeline(load, name, &file, fd, &status, &problems);
-    if (load->set->connection_count > count)
-        keep_if_same(load, name);
+    path_cache_clear(&paths);
+    return NULL;
+}
+
+/* Runs all of WORK, on this thread and as many others as there is work and cores for. */
+static void share_work(Work *work)
+{
+    pthread_t threads[THREADS_MAX];
+    size_t useful = MIN_OF((size_t)daemon_cores(), work->unready / FILES_PER_THREAD + 1);
+    size_t n = MIN_OF(useful, (size_t)THREADS_MAX), started = 0;
+    sigset_t all, before;
+    sigfillset(&all); /* signals are for the thread that runs the loop */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    while (started + 1 < n && pthread_create(&threads[started], NULL, run_jobs, work) == 0)
+        started++;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    run_jobs(work);
+    for (size_t i = 0; i < started; i++)
+        pthread_join(threads[i], NULL);
+}
+
+/* The connection in FILE_NAME as it was, where the file is as it was; otherwise NULL. */
+static ConnectionConfig *unchanged(const Load *load, int folder, const char *file_name, const char *name)
+{
+    ConnectionConfig *before = config_set_find(load->previous, name);
+    struct stat status;
+    if (!before || fstatat(folder, file_name, &status, 0) < 0)
+        return NULL;
+    ConfigStamp stamp = make_stamp(&status);
+    return same_stamp(&before->stamp, &stamp) ? before : NULL;
 }
 
 static bool ends_with(const char *text, const char *end)
@@ -326,31 +379,31 @@ static bool is_ignored(const char *name)
     return name[0] == '.' || name[0] == '#';
 }
 
-/* The connection's name in FILE_NAME, or NULL after saying what is wrong with it. */
-static char *name_from_file(Load *load, const char *file_name)
+/* What the file's name alone tells of JOB. */
+static void judge_name(Job *job)
 {
+    const char *file_name = job->file_name;
+    bool yml = ends_with(file_name, ".yml"), yaml = ends_with(file_name, ".yaml");
+    _cleanup_(freep) char *stem = xstrndup(file_name, strlen(file_name) - (yml ? 4 : yaml ? 5 : 0));
+    bool good = text_is_name(stem);
+    if (good && yaml && strcmp(file_name + strlen(stem), ".yaml") == 0) {
+        job->name = take_ptr(stem);
+        return;
+    }
     _cleanup_(freep) char *printable = text_escape_shortened(file_name, strlen(file_name), 255);
     _cleanup_(problems_clear) Problems problems = { 0 };
-    bool yml = ends_with(file_name, ".yml"), yaml = ends_with(file_name, ".yaml");
-    if (!yml && !yaml) {
+    if (!yml && !yaml)
         problems_add(&problems, true, printable, 0, 0, "ignored: a pipeline file is called NAME.yaml");
-        _cleanup_(freep) char *warning = problems_text(&problems, true);
-        add_warnings(load->set, warning);
-        return NULL;
-    }
-    _cleanup_(freep) char *stem = xstrndup(file_name, strlen(file_name) - (yml ? 4 : 5));
-    bool good = text_is_name(stem);
-    if (good && yaml && strcmp(file_name + strlen(stem), ".yaml") == 0)
-        return take_ptr(stem);
-    if (good)
+    else if (good)
         problems_add(&problems, false, printable, 0, 0, "must end in .yaml; rename it to \"%s.yaml\"", stem);
     else
         problems_add(&problems, false, printable, 0, 0,
                      "cannot name a connection; rename it: a-z, 0-9 and _, beginning with a letter or _, at most 63, "
                      "then .yaml");
-    _cleanup_(freep) char *shown = text_escape(stem, strlen(stem));
-    add_problem(load->set, shown, problems_text(&problems, false));
-    return NULL;
+    job->name = text_escape(stem, strlen(stem));
+    job->ready = true;
+    job->bad = problems_text(&problems, false);
+    job->warnings = problems_text(&problems, true);
 }
 
 static int compare_names(const void *a, const void *b)
@@ -397,6 +450,34 @@ static bool same_daemon_config(const ConfigSet *a, const ConfigSet *b)
            json_equal(a->daemon.defaults, b->daemon.defaults);
 }
 
+static void load_names(Load *load, int folder, const char *path, char *const *names)
+{
+    size_t n = 0;
+    while (names[n])
+        n++;
+    Work work = { .load = load, .folder = folder, .folder_path = path, .jobs = xcalloc(n + 1, sizeof(Job)) };
+    bool same = same_daemon_config(load->previous, load->set);
+    for (size_t i = 0; i < n; i++) {
+        Job *job = &work.jobs[work.count++];
+        job->file_name = names[i];
+        judge_name(job);
+        ConnectionConfig *before = job->ready || !same ? NULL : unchanged(load, folder, names[i], job->name);
+        if (before) {
+            job->config = connection_config_ref(before);
+            job->ready = true;
+        }
+        work.unready += !job->ready;
+    }
+    share_work(&work);
+    for (size_t i = 0; i < work.count; i++) {
+        take_result(load, &work.jobs[i]);
+        free(work.jobs[i].name);
+    }
+    free(work.jobs);
+    if (load->set->connection_count > 1)
+        qsort(load->set->connections, load->set->connection_count, sizeof(ConnectionConfig *), compare_connections);
+}
+
 static int load_folder(Load *load, Error *error)
 {
     _cleanup_(freep) char *path = path_join(load->config_dir, "pipelines.d");
@@ -412,16 +493,11 @@ static int load_folder(Load *load, Error *error)
                                errno == ENOENT ? load->config_dir : path);
     char **names = NULL;
     int r = list_folder(folder, path, &names, error);
-    bool same = same_daemon_config(load->previous, load->set);
-    for (size_t i = 0; names && names[i]; i++) {
-        _cleanup_(freep) char *name = r == 0 ? name_from_file(load, names[i]) : NULL;
-        if (name)
-            load_named(load, folder, path, names[i], name, same);
+    if (r == 0)
+        load_names(load, folder, path, names);
+    for (size_t i = 0; names && names[i]; i++)
         free(names[i]);
-    }
     free(names);
-    if (load->set->connection_count > 1)
-        qsort(load->set->connections, load->set->connection_count, sizeof(ConnectionConfig *), compare_connections);
     return r;
 }
 
@@ -467,19 +543,18 @@ int config_load_file(const char *config_dir, const char *state_dir, const char *
     load.context.lend_dir = lent;
     int r = load_begin(&load, config_dir, state_dir, error);
     if (r == 0) {
-        _cleanup_(problems_clear) Problems problems = { 0 };
         _cleanup_(freep) char *where = absolute(path);
         _cleanup_(freep) char *folder = path_folder(where);
         _cleanup_(freep) char *name = name_for_file(path);
         _cleanup_(freep) char *printable = text_escape(path, strlen(path));
-        struct stat status;
-        _cleanup_(close_fdp) int fd = open_file(AT_FDCWD, path, printable, &status, &problems);
         YamlFile file = { .name = printable, .folder = folder };
-        load_pipeline(&load, name, &file, fd, &status, &problems);
-        if (load.set->connection_count > 0) {
-            free(load.set->connections[0]->path);
-            load.set->connections[0]->path = take_ptr(where);
+        Job job = { .file_name = path, .name = name };
+        run_job(&load.context, &job, AT_FDCWD, &file);
+        if (job.config) {
+            free(job.config->path);
+            job.config->path = take_ptr(where);
         }
+        take_result(&load, &job);
         *ret = take_ptr(load.set);
     }
     load_clear(&load);

@@ -422,6 +422,40 @@ static void test_lent_dir(void **state)
     expect_said(own, "own.yaml:2:9: this file has a \"source\" of its own; leave out --dir");
 }
 
+/* Enough files for several threads: nothing is lost, nothing is mixed up, all is in order. */
+static void test_many_files(void **state)
+{
+    enum { FILES = 1000 };
+    write_text("etc/wherry.yaml",
+               "destinations: {main: {type: sqlite, path: main.db}}\ndefaults: {destination: main}\n");
+    for (int i = 0; i < FILES; i++) {
+        _cleanup_(freep) char *path = xasprintf("etc/pipelines.d/c%04d.yaml", i);
+        _cleanup_(freep) char *file =
+            xasprintf(SOURCE FORMAT COLUMNS "dest_table: %s%d\n%s", i % 10 == 3 ? "_wherry_" : "t", i,
+                      i % 10 == 5 ? "batch_size: 1\n" : "");
+        write_text(path, file);
+    }
+    _cleanup_(config_set_freep) ConfigSet *set = load_all(NULL);
+    assert_int_equal(set->connection_count, FILES - FILES / 10);
+    assert_int_equal(set->problem_count, FILES / 10);
+    assert_int_equal(set->warning_count, FILES / 10);
+    for (int i = 0; i < FILES; i++) {
+        char name[16], table[32];
+        snprintf(name, sizeof(name), "c%04d", i);
+        snprintf(table, sizeof(table), "\"dest_table\":\"t%d\"", i);
+        const ConnectionConfig *config = config_set_find(set, name);
+        assert_true((config == NULL) == (i % 10 == 3));
+        if (config)
+            assert_non_null(strstr(config->json, table));
+        if (config)
+            assert_true((config->warnings != NULL) == (i % 10 == 5));
+        if (i % 10 == 3)
+            assert_string_equal(set->problems[i / 10].name, name);
+        if (i % 10 == 5)
+            assert_true(strncmp(set->warnings[i / 10], name, strlen(name)) == 0);
+    }
+}
+
 /* --- reloading --- */
 
 static void test_reload_opens_nothing_unchanged(void **state)
@@ -748,6 +782,7 @@ int main(void)
         in_pipelines(test_file_names),
         in_pipelines(test_one_file),
         in_pipelines(test_lent_dir),
+        in_pipelines(test_many_files),
         in_pipelines(test_reload_opens_nothing_unchanged),
         in_pipelines(test_reload_sees_changes),
         in_pipelines(test_reload_property),
