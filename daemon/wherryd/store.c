@@ -106,7 +106,7 @@ int store_failed(Store *store, Error *error)
         if (errnum != 0)
             return error_set_errno(error, ERROR_TEMPORARY, errnum, "state database \"%s\": %s", path,
                                    sqlite3_errmsg(store->db));
-        /* fall through */
+        __attribute__((fallthrough));
     case SQLITE_NOMEM:
         return error_set(error, ERROR_TEMPORARY, "state database \"%s\": %s", path, sqlite3_errmsg(store->db));
     default:

@@ -226,7 +226,7 @@ static int check_content(Store *store, char **ret_why, Error *error)
     if (fstatat(store->folder_fd, "state.db", &status, 0) == 0 && status.st_size <= CHECKED_WHOLE_MAX) {
         _cleanup_(freep) char *verdict = NULL;
         int r = query(store, "PRAGMA quick_check(1)", &verdict, ret_why, error);
-        if (r == 0 && strcmp(verdict, "ok") != 0) {
+        if (r == 0 && verdict && strcmp(verdict, "ok") != 0) {
             *ret_why = take_ptr(verdict);
             return DAMAGED;
         }
@@ -245,9 +245,9 @@ static int set_modes(Store *store, char **ret_why, Error *error)
     int r = query(store, "PRAGMA journal_mode = WAL", &mode, ret_why, error);
     if (r != 0)
         return r;
-    store->wal = strcmp(mode, "wal") == 0; /* some file systems cannot share memory */
-    const char *sql = store->wal ? "PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 500;"
-                                   "PRAGMA journal_size_limit = 2097152; PRAGMA cache_size = -1024"
+    store->wal = mode && strcmp(mode, "wal") == 0; /* some file systems cannot share memory */
+    const char *sql = store->wal ? "PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 1000;"
+                                   "PRAGMA journal_size_limit = 4194304; PRAGMA cache_size = -1024"
                                  : "PRAGMA synchronous = FULL; PRAGMA cache_size = -1024";
     return sqlite_result(store, sqlite3_exec(store->db, sql, NULL, NULL, NULL), ret_why, error);
 }

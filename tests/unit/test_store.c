@@ -633,7 +633,7 @@ static void test_log_is_bounded(void **state)
     }
     struct stat status;
     assert_int_equal(stat(in_folder("state/daemon/state.db-wal"), &status), 0);
-    assert_true(status.st_size < 4 << 20);
+    assert_true(status.st_size < 8 << 20);
 }
 
 /* --- transactions --- */
