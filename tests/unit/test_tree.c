@@ -189,9 +189,11 @@ static void samples_memory_and_keeps_the_peak(void **state)
                            NULL };
     Run run = start("/usr/bin/python3", argv, 0);
     TreeSample sample;
+    int64_t deadline = clock_monotonic_ms() + 20000;
     do { /* stdin is empty: it ends by itself after the line */
         tree_sample(run.tree, &sample);
         usleep(1000);
+        assert_true(clock_monotonic_ms() < deadline);
     } while (sample.processes == 0 || sample.resident < (60 << 20));
     uint64_t peak = sample.resident; /* private and shared anonymous memory both count */
     reap_root(&run);
@@ -200,6 +202,26 @@ static void samples_memory_and_keeps_the_peak(void **state)
     assert_int_equal(sample.processes, 0);
     assert_int_equal(sample.resident, 0);
     assert_true(sample.peak >= peak);
+    expect_end(&run);
+}
+
+/* Only with cgroup controllers: the kernel ends a tree that takes too much, and the sample says so. */
+static void kernel_keeps_the_memory_limit(void **state)
+{
+    if (!strstr(trees_describe(trees), "memory"))
+        skip();
+    const char *argv[] = { "python3", "-c", "print(flush=True)\nb = b'y' * (256 << 20)\nprint()", NULL };
+    Run run = start("/usr/bin/python3", argv, 64 << 20);
+    wait_ready(&run, 1);
+    siginfo_t info = { 0 };
+    assert_int_equal(waitid(P_PIDFD, (id_t)run.process.pidfd, &info, WEXITED | WNOWAIT), 0);
+    assert_int_equal(info.si_code, CLD_KILLED);
+    TreeSample sample;
+    tree_sample(run.tree, &sample);
+    assert_true(sample.memory_limited);
+    assert_true(sample.out_of_memory);
+    assert_true(sample.peak > (48 << 20) && sample.peak <= (64 << 20));
+    reap_root(&run);
     expect_end(&run);
 }
 
@@ -222,11 +244,14 @@ static void reaps_orphans_and_leaves_roots(void **state)
 {
     Run run = start_script("(sleep 0.05 & echo) & wait $!; exec sleep 60");
     wait_ready(&run, 1);
-    usleep(100000);
-    trees_reap(trees);
     TreeSample sample;
-    tree_sample(run.tree, &sample);
-    assert_int_equal(sample.processes, 1);
+    int64_t deadline = clock_monotonic_ms() + 20000;
+    do {
+        usleep(10000);
+        trees_reap(trees);
+        tree_sample(run.tree, &sample);
+        assert_true(clock_monotonic_ms() < deadline);
+    } while (sample.processes != 1); /* the root, once the orphan's sleep is over */
     kill(run.process.pid, SIGKILL);
     usleep(20000);
     trees_reap(trees);
@@ -302,6 +327,7 @@ static int run_all(const char *name)
         cmocka_unit_test(spares_the_neighbour),
         cmocka_unit_test(outruns_a_fork_bomb),
         cmocka_unit_test(samples_memory_and_keeps_the_peak),
+        cmocka_unit_test(kernel_keeps_the_memory_limit),
         cmocka_unit_test(knows_its_own),
         cmocka_unit_test(reaps_orphans_and_leaves_roots),
         cmocka_unit_test(leaves_no_child_behind),
