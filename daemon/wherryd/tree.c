@@ -67,6 +67,7 @@ struct Tree {
     int cgroup;       /* the folder, or -1 */
     int cgroup_procs; /* cgroup.procs for the child to enter by, or -1 */
     bool memory_limited, pids_limited;
+    bool empty; /* tree_kill() has found none left */
     uint64_t peak;
 };
 
@@ -422,6 +423,7 @@ void tree_add(Tree *tree, pid_t pid)
     for (size_t i = 0; i < TREE_ROOTS_MAX; i++) {
         if (tree->roots[i] == 0) {
             tree->roots[i] = pid;
+            tree->empty = false;
             add_group(tree, pid);
             return;
         }
@@ -531,23 +533,30 @@ static bool kill_seen(Tree *tree)
     return alive;
 }
 
-int tree_kill(Tree *tree)
+static bool kill_all(Tree *tree)
 {
     bool alive = kill_roots(tree);
     if (tree->cgroup >= 0) {
         if (!alive && !cgroup_populated(tree->cgroup))
-            return 0;
+            return false;
         cgroup_kill(tree->cgroup);
-        return alive || cgroup_populated(tree->cgroup) ? TREE_E_ALIVE : 0;
+        return alive || cgroup_populated(tree->cgroup);
     }
     if (has_no_child())
-        return 0;
+        return false;
     for (int pass = 0; pass < 2; pass++) {
         walk(tree->trees);
         if (kill_seen(tree) || tree->trees->strays)
-            return TREE_E_ALIVE;
+            return true;
     }
-    return alive ? TREE_E_ALIVE : 0;
+    return alive;
+}
+
+int tree_kill(Tree *tree)
+{
+    if (!tree->empty)
+        tree->empty = !kill_all(tree);
+    return tree->empty ? 0 : TREE_E_ALIVE;
 }
 
 Tree *tree_free(Tree *tree)
