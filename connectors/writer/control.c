@@ -53,9 +53,9 @@ static int take_frame(Writer *writer, const Frame *frame, Error *error)
     }
 }
 
-static bool is_readable(int fd)
+static bool is_ready(int fd, short event)
 {
-    struct pollfd poller = { .fd = fd, .events = POLLIN };
+    struct pollfd poller = { .fd = fd, .events = event };
     return poll(&poller, 1, 0) > 0;
 }
 
@@ -63,7 +63,7 @@ int control_take(Writer *writer, Error *error)
 {
     if (writer->control.fd < 0)
         return 0;
-    while (!writer->daemon_gone && is_readable(writer->control.fd)) {
+    while (!writer->daemon_gone && is_ready(writer->control.fd, POLLIN)) {
         int r = channel_fill(&writer->control, error);
         if (r < 0)
             return -1;
@@ -115,6 +115,9 @@ void control_progress(Writer *writer, const char *phase)
     if (now - writer->said_ms < PROGRESS_INTERVAL_MS)
         return;
     writer->said_ms = now;
+    /* Nobody waits for this one: where the daemon is behind with reading, the next will do. */
+    if (writer->control.fd >= 0 && !is_ready(writer->control.fd, POLLOUT))
+        return;
     Frame frame = {
         .type = FRAME_PROGRESS,
         .progress = { .rows = writer->rows_seen, .file = frame_text(writer->file_name), .phase = frame_text(phase) }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the seeds of fuzz_sequence: streams that reach every frame type, every value, every end.
 
-    make_sequence_corpus.py [FOLDER]      default: corpus/sequence beside this file
+make_sequence_corpus.py [FOLDER]      default: corpus/sequence beside this file
 """
 
 import sys
@@ -27,7 +27,7 @@ KEYED = [("id", "integer", KEY), ("v", "string", REQUIRED)]
 hello, end = frames.hello(), frames.encode("END")
 table, keyed = frames.table("orders", COLUMNS), frames.table("keyed", KEYED)
 good = frames.file_frames("a", [ROW, [None] * 9, [frames.ABSENT] * 9])
-checkpoint = [frames.encode("CHECKPOINT", number=i, state='{"at": %d}' % i) for i in (1, 2)]
+checkpoint = [frames.encode("CHECKPOINT", number=i, state=f'{{"at": {i}}}') for i in (1, 2)]
 
 
 def keyed_rows(operation, *items):
@@ -38,14 +38,23 @@ STREAMS = {
     "files": (FILES, 0, table + good + frames.file_frames("b", []) + end),
     "file-failed": (FILES, 0, table + frames.file_frames("a", [ROW], outcome=frames.FAILED) + good + end),
     "file-changed": (FILES, 0, table + frames.file_frames("a", [ROW], hash=bytes(32)) + good + end),
-    "file-bad-value": (FILES, 0, table + frames.file_frames("a", [ROW, [*ROW[:2], float("nan"), *ROW[3:]]]) + good + end),
+    "file-bad-value": (
+        FILES,
+        0,
+        table + frames.file_frames("a", [ROW, [*ROW[:2], float("nan"), *ROW[3:]]]) + good + end,
+    ),
     "file-cut": (FILES, 0, table + good[:-9]),
     "table-twice": (FILES, 0, table + good + table + good + end),
     "table-in-file": (
         FILES,
         0,
-        frames.encode("FILE_BEGIN", hash=bytes(32), name="n\xff") + table + frames.rows([ROW]) + table
-        + frames.rows([ROW]) + frames.encode("FILE_END", outcome=1, rows=2, quarantined=1) + end,
+        frames.encode("FILE_BEGIN", hash=bytes(32), name="n\xff")
+        + table
+        + frames.rows([ROW])
+        + table
+        + frames.rows([ROW])
+        + frames.encode("FILE_END", outcome=1, rows=2, quarantined=1)
+        + end,
     ),  # fmt: skip
     "only-table": (FILES | 8 | 16, 0, table + good + end),
     "neighbour": (FILES | 8, 0, keyed),
@@ -56,9 +65,14 @@ STREAMS = {
     "operations": (
         ROWS,
         0,
-        keyed + keyed_rows("insert", [1, "a"]) + keyed_rows("upsert", [1, "b"])
-        + keyed_rows("update", [1, frames.ABSENT]) + keyed_rows("delete", [1, None])
-        + frames.encode("TRUNCATE", table=0) + checkpoint[0] + end,
+        keyed
+        + keyed_rows("insert", [1, "a"])
+        + keyed_rows("upsert", [1, "b"])
+        + keyed_rows("update", [1, frames.ABSENT])
+        + keyed_rows("delete", [1, None])
+        + frames.encode("TRUNCATE", table=0)
+        + checkpoint[0]
+        + end,
     ),  # fmt: skip
     "insert-only": (ROWS | 16, 0, keyed + keyed_rows("upsert", [1, "b"])),
     "no-truncate": (2, 0, keyed + frames.encode("TRUNCATE", table=0)),

@@ -25,8 +25,7 @@ NUMBERS = {name: i + 1 for i, name in enumerate(TYPES)}
 
 OPERATIONS = {"insert": 1, "upsert": 2, "update": 3, "delete": 4}
 COLUMN_TYPES = {
-    name: i + 1
-    for i, name in enumerate("string integer float boolean date timestamp decimal json binary".split())
+    name: i + 1 for i, name in enumerate("string integer float boolean date timestamp decimal json binary".split())
 }
 DECLARED, KEY, REQUIRED = 1, 2, 4
 LOADED, FAILED, CHANGED, ABORTED = 1, 2, 3, 4
@@ -196,8 +195,10 @@ class Gone(Exception):
 class Writer:
     """A destination program, started as the daemon starts it: socket on 3, pipe on 4."""
 
-    def __init__(self, program, configuration, pipe_from=None, begin=True, **popen):
+    def __init__(self, program, configuration, pipe_from=None, begin=True, send_buffer=None, **popen):
         ours, theirs = socket.socketpair()
+        if send_buffer:
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         if pipe_from is None:
             read_end, self.pipe = os.pipe()
         else:
