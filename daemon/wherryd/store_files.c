@@ -23,6 +23,8 @@ void file_record_clear(FileRecord *file)
     *file = (FileRecord){ 0 };
 }
 
+/* INDEXED BY: without statistics the planner would walk all files of a connection, of which there may be millions, to
+ * find the few that failed. */
 #define FILE_COLUMNS \
     "SELECT files.name, files.hash, state, forced, attempts, rows, error, run_id, updated_ms, doubted FROM files "
 #define OF_CONNECTION "connection = (SELECT id FROM connections WHERE name = ?1)"
@@ -170,7 +172,8 @@ int store_files(Store *store, const char *connection, bool failed_only,
                 int (*each)(const FileRecord *file, void *userdata), void *userdata, Error *error)
 {
     static const char all[] = FILE_COLUMNS "WHERE " OF_CONNECTION " ORDER BY name, updated_ms";
-    static const char failed[] = FILE_COLUMNS "WHERE " OF_CONNECTION " AND " SHOWN_FAILED " ORDER BY name";
+    static const char failed[] =
+        FILE_COLUMNS "INDEXED BY files_failed WHERE " OF_CONNECTION " AND " SHOWN_FAILED " ORDER BY name";
     _cleanup_(statement_done) Statement statement = { 0 };
     int r = statement_get(store, failed_only ? failed : all, &statement, error);
     if (r < 0)
@@ -204,7 +207,8 @@ static int update_files(Store *store, const char *sql, const char *connection, c
 
 int store_files_reclaim(Store *store, const char *connection, int64_t *ret, Error *error)
 {
-    static const char sql[] = "UPDATE files SET state = 0, updated_ms = ?2 WHERE " OF_CONNECTION " AND state = 1";
+    static const char sql[] =
+        "UPDATE files INDEXED BY files_processing SET state = 0, updated_ms = ?2 WHERE " OF_CONNECTION " AND state = 1";
     return update_files(store, sql, connection, NULL, ret, error);
 }
 
@@ -242,17 +246,14 @@ static int name_was_seen(Store *store, const char *connection, const char *name,
     return statement_step(store, &statement, error);
 }
 
-/* One that is being loaded right now is left to its run. */
-#define REQUEUE                                                                                              \
-    "UPDATE files SET forced = forced OR state = 2, state = 0, attempts = 0, error = NULL, updated_ms = ?2 " \
-    "WHERE " OF_CONNECTION " AND state <> 1 AND "
+#define REQUEUE "SET forced = forced OR state = 2, state = 0, attempts = 0, error = NULL, updated_ms = ?2 WHERE "
 
 int store_files_requeue(Store *store, const char *connection, const char *name, int64_t *ret, Error *error)
 {
-    static const char failed[] = REQUEUE SHOWN_FAILED;
-    static const char named[] =
-        REQUEUE "hash = (SELECT hash FROM file_names WHERE file_names.connection = files.connection "
-                "AND file_names.name = ?3)";
+    static const char failed[] = "UPDATE files INDEXED BY files_failed " REQUEUE OF_CONNECTION " AND " SHOWN_FAILED;
+    /* one that is being loaded right now is left to its run */
+    static const char named[] = "UPDATE files " REQUEUE OF_CONNECTION " AND state <> 1 AND "
+                                "hash = (SELECT hash FROM file_names WHERE " OF_CONNECTION " AND name = ?3)";
     if (name) {
         int r = name_was_seen(store, connection, name, error);
         if (r <= 0)
@@ -265,8 +266,8 @@ int store_files_requeue(Store *store, const char *connection, const char *name, 
 
 int store_files_at_cap(Store *store, const char *connection, uint32_t cap, int64_t *ret, Error *error)
 {
-    static const char sql[] =
-        "SELECT count(*) FROM files WHERE " OF_CONNECTION " AND attempts >= max(?2, 1) AND " SHOWN_FAILED;
+    static const char sql[] = "SELECT count(*) FROM files INDEXED BY files_failed WHERE " OF_CONNECTION
+                              " AND attempts >= max(?2, 1) AND " SHOWN_FAILED;
     _cleanup_(statement_done) Statement statement = { 0 };
     if (statement_get(store, sql, &statement, error) < 0)
         return -1;

@@ -65,7 +65,12 @@ static_assert(FILE_STATE_PROCESSING == 1 && FILE_STATE_FAILED == 3, "the indexes
 
 static int set_errno(Error *error, int errnum, const char *what, const char *path)
 {
-    return error_set_errno(error, ERROR_TEMPORARY, errnum, "%s \"%s\"", what, path);
+    (void)error_set_errno(error, ERROR_TEMPORARY, errnum, "%s \"%s\"", what, path);
+    if (error && (errnum == EACCES || errnum == EPERM || errnum == EROFS)) {
+        _cleanup_(freep) char *message = take_ptr(error->message);
+        error->message = xasprintf("%s; make it writable for wherryd, or name another --state-dir", message);
+    }
+    return -1;
 }
 
 static int make_folders(const char *path, Error *error)
