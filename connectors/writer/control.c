@@ -98,7 +98,8 @@ int control_answer(Writer *writer, Error *error)
         Frame answer = { .type = FRAME_FILE_VERDICT, .file_verdict = { .verdict = FILE_UNKNOWN } };
         memcpy(answer.file_verdict.hash, writer->questions[i], SHA256_SIZE);
         bool known;
-        if (writer->destination->file_known(writer->handle, writer->questions[i], &known, error) < 0)
+        if (writer->destination->file_known(writer->handle, writer->questions[i], &known, &answer.file_verdict.rows,
+                                            error) < 0)
             return -1;
         if (known)
             answer.file_verdict.verdict = FILE_SKIP;

@@ -72,7 +72,9 @@ typedef struct Destination {
     int (*open)(void **ret, Writer *writer, const json_t *configuration, SandboxPolicy *policy, Error *error);
     int (*connect)(void *destination, Error *error); /* inside the sandbox */
     int (*read_state)(void *destination, CommittedState *ret, Error *error);
-    int (*file_known)(void *destination, const uint8_t hash[static SHA256_SIZE], bool *ret, Error *error);
+    /* RET_ROWS: how many rows it was committed with; 0 where it is not known. */
+    int (*file_known)(void *destination, const uint8_t hash[static SHA256_SIZE], bool *ret, uint64_t *ret_rows,
+                      Error *error);
     int (*begin)(void *destination, const Batch *batch, Error *error);
     /* Creates or validates; again in each batch that touches TABLE, and when its columns were replaced. */
     int (*ensure_table)(void *destination, const Table *table, const Batch *batch, Error *error);

@@ -230,13 +230,14 @@ int ledger_file_seen(Ledger *ledger, FrameText name, const uint8_t hash[static S
 }
 
 /* The destination has it: whatever the ledger thought, it is loaded. */
-static int found_there(Ledger *ledger, Offer *offer, LedgerAnswer *ret, Error *error)
+static int found_there(Ledger *ledger, Offer *offer, int64_t rows, LedgerAnswer *ret, Error *error)
 {
     if (offer->known && offer->record.state == FILE_STATE_COMMITTED) {
         if (skip_loaded(ledger, offer, ret, error) < 0)
             return -1;
         return store_file_trust(ledger->store, ledger->connection, offer->hash, error);
     }
+    offer->record.rows = rows;
     if (put(ledger, offer, FILE_STATE_COMMITTED, NULL, error) < 0)
         return -1;
     return skip(ledger, ret);
@@ -255,8 +256,8 @@ static int not_there(Ledger *ledger, Offer *offer, LedgerAnswer *ret, Error *err
     return load(ledger, offer, ret, error);
 }
 
-int ledger_file_verdict(Ledger *ledger, const uint8_t hash[static SHA256_SIZE], FileVerdict verdict, LedgerAnswer *ret,
-                        Error *error)
+int ledger_file_verdict(Ledger *ledger, const uint8_t hash[static SHA256_SIZE], FileVerdict verdict, int64_t rows,
+                        LedgerAnswer *ret, Error *error)
 {
     _cleanup_(offer_clear) Offer offer = { 0 };
     *ret = (LedgerAnswer){ 0 };
@@ -268,7 +269,7 @@ int ledger_file_verdict(Ledger *ledger, const uint8_t hash[static SHA256_SIZE], 
     ledger->asked = false;
     if (offer_fetch(ledger, &offer, error) < 0)
         return -1;
-    return verdict == FILE_SKIP ? found_there(ledger, &offer, ret, error) : not_there(ledger, &offer, ret, error);
+    return verdict == FILE_SKIP ? found_there(ledger, &offer, rows, ret, error) : not_there(ledger, &offer, ret, error);
 }
 
 static int done_failed(Ledger *ledger, Offer *offer, FrameText why, char **ret_note, Error *error)

@@ -54,8 +54,8 @@ int ledger_file_seen(Ledger *ledger, FrameText name, const uint8_t hash[static S
                      Error *error);
 /* The writer's answer about the file that was asked about: FILE_SKIP (it is there), or FILE_UNKNOWN. ERROR_INTERNAL:
  * that was not asked. */
-int ledger_file_verdict(Ledger *ledger, const uint8_t hash[static SHA256_SIZE], FileVerdict verdict, LedgerAnswer *ret,
-                        Error *error);
+int ledger_file_verdict(Ledger *ledger, const uint8_t hash[static SHA256_SIZE], FileVerdict verdict, int64_t rows,
+                        LedgerAnswer *ret, Error *error);
 /* FILE_DONE from the writer. ROWS and QUARANTINED as there; WHY: its error text, empty for LOADED. Best called in one
  * transaction (store_begin()) with store_connection_put_state() for the same commit. RET_NOTE (owned by the caller;
  * NULL: nothing to say): for CHANGED, and for a file that has now used up its attempts. ERROR_INTERNAL: no such file is

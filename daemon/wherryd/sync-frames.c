@@ -222,7 +222,8 @@ static void take_file_verdict(Side *side, const Frame *frame)
     sync->asked = false;
     Error error = {};
     LedgerAnswer answer = {};
-    if (ledger_file_verdict(sync->ledger, sync->asked_hash, frame->file_verdict.verdict, &answer, &error) < 0) {
+    if (ledger_file_verdict(sync->ledger, sync->asked_hash, frame->file_verdict.verdict,
+                            (int64_t)MIN_OF(frame->file_verdict.rows, (uint64_t)INT64_MAX), &answer, &error) < 0) {
         fail_for_ledger(side, &error);
         return;
     }
@@ -417,8 +418,11 @@ static void take_error(Side *side, const Frame *frame)
 static void take_done(Side *side, const Frame *frame)
 {
     side->done = true;
-    if (!side->is_writer)
+    /* A progress frame of the writer's may still follow: it repeats what is known. */
+    if (!side->is_writer) {
+        side->sync->bytes = frame->done.bytes;
         side->sync->record->bytes_processed = (int64_t)frame->done.bytes;
+    }
     sync_dispatch(side->sync, side->is_writer ? WRITER_DONE : WORKER_DONE);
 }
 

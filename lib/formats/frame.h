@@ -188,6 +188,7 @@ typedef struct Frame {
         struct {
             uint8_t hash[SHA256_SIZE];
             FileVerdict verdict;
+            uint64_t rows; /* in the writer's SKIP: as many as it loaded of it; else 0 */
         } file_verdict;
         struct {
             bool failed; /* false: skipped (still changing); true: could not even be hashed (unreadable) */

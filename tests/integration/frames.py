@@ -50,7 +50,7 @@ LAYOUTS = {
     "TAKEN": [("number", "Q")],
     "COMMITTED": [("sequence", "Q"), ("rows", "Q"), ("state", "str")],
     "FILE_SEEN": [("hash", "hash"), ("size", "Q"), ("name", "str")],
-    "FILE_VERDICT": [("hash", "hash"), ("verdict", "B")],
+    "FILE_VERDICT": [("hash", "hash"), ("verdict", "B"), ("rows", "Q")],
     "FILE_NOTE": [("failed", "B"), ("name", "str"), ("message", "str")],
     "FILE_DONE": [
         ("outcome", "B"),
@@ -265,10 +265,11 @@ class Writer:
 
     def finish(self, timeout=60):
         """Reads to the end; the exit status."""
+        deadline = time.monotonic() + timeout
         self.close_pipe()
         try:
             while True:
-                self.next(timeout)
+                self.next(max(0, deadline - time.monotonic()))
         except (Gone, ConnectionResetError):
             pass
         self.socket.close()

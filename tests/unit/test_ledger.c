@@ -110,7 +110,7 @@ static LedgerVerdict offer(World *world, const char *name, unsigned i)
         assert_null(answer.note);
         world->asked++;
         FileVerdict verdict = world->holds[i] ? FILE_SKIP : FILE_UNKNOWN;
-        assert_int_equal(ledger_file_verdict(world->ledger, hash_of(i), verdict, &answer, NULL), 0);
+        assert_int_equal(ledger_file_verdict(world->ledger, hash_of(i), verdict, 9, &answer, NULL), 0);
     }
     free(world->note);
     world->note = take_ptr(answer.note);
@@ -485,17 +485,17 @@ static void test_out_of_turn(void **state)
     Error error = { 0 };
     char *note = NULL;
     sync_begins(world);
-    assert_internal(ledger_file_verdict(world->ledger, hash_of(0), FILE_SKIP, &answer, &error), &error, "not asked");
+    assert_internal(ledger_file_verdict(world->ledger, hash_of(0), FILE_SKIP, 0, &answer, &error), &error, "not asked");
     assert_internal(ledger_file_done(world->ledger, hash_of(0), FILE_END_LOADED, 1, 0, frame_text(""), &note, &error),
                     &error, "not being loaded");
     assert_int_equal(ledger_file_seen(world->ledger, frame_text("a.csv"), hash_of(0), &answer, NULL), 0);
     assert_int_equal(answer.verdict, LEDGER_ASK_WRITER);
     assert_internal(ledger_file_seen(world->ledger, frame_text("b.csv"), hash_of(1), &answer, &error), &error,
                     "before it had the answer about \"a.csv\"");
-    assert_internal(ledger_file_verdict(world->ledger, hash_of(1), FILE_SKIP, &answer, &error), &error, "not asked");
+    assert_internal(ledger_file_verdict(world->ledger, hash_of(1), FILE_SKIP, 0, &answer, &error), &error, "not asked");
     assert_internal(ledger_file_done(world->ledger, hash_of(0), FILE_END_LOADED, 1, 0, frame_text(""), &note, &error),
                     &error, "not being loaded");
-    assert_int_equal(ledger_file_verdict(world->ledger, hash_of(0), FILE_UNKNOWN, &answer, &error), 0);
+    assert_int_equal(ledger_file_verdict(world->ledger, hash_of(0), FILE_UNKNOWN, 0, &answer, &error), 0);
     assert_int_equal(answer.verdict, LEDGER_LOAD);
     assert_internal(ledger_file_done(world->ledger, hash_of(0), (FileEnd)9, 1, 0, frame_text(""), &note, &error),
                     &error, "outcome");

@@ -83,21 +83,27 @@ int sqlite_read_state(void *destination, CommittedState *ret, Error *error)
     return 0;
 }
 
-int sqlite_file_known(void *destination, const uint8_t hash[static SHA256_SIZE], bool *ret, Error *error)
+int sqlite_file_known(void *destination, const uint8_t hash[static SHA256_SIZE], bool *ret, uint64_t *ret_rows,
+                      Error *error)
 {
     Sqlite *self = destination;
     *ret = false;
+    *ret_rows = 0;
     if (!self->own_tables)
         return 0;
     char text[SHA256_TEXT_SIZE];
     sha256_text(hash, text);
     _cleanup_(sqlite_finalizep) sqlite3_stmt *statement = NULL;
-    if (sqlite_prepare(self, "SELECT 1 FROM _wherry_files WHERE connection = ?1 AND content_hash = ?2", &statement,
-                       "look for a file", error) < 0)
+    if (sqlite_prepare(self, "SELECT row_count FROM _wherry_files WHERE connection = ?1 AND content_hash = ?2",
+                       &statement, "look for a file", error) < 0)
         return -1;
     bind_text(statement, 1, self->connection);
     bind_text(statement, 2, text);
-    return sqlite_step(self, statement, ret, "look for a file", error);
+    if (sqlite_step(self, statement, ret, "look for a file", error) < 0)
+        return -1;
+    if (*ret)
+        *ret_rows = (uint64_t)MAX_OF(sqlite3_column_int64(statement, 0), (sqlite3_int64)0);
+    return 0;
 }
 
 /* Best effort: a mode can only change while nobody else has the database open, and a load is worth more than a mode. */
