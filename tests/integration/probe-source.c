@@ -1,6 +1,6 @@
 /*
  * A hostile source: the installed worker for files, with the same sandbox, whose reading is the attempts of
- * sandbox-attempts.c. The daemon starts it as "source-files" where --libexec-dir leads to it.
+ * sandbox-attempts.c and sandbox-honest.c. The daemon starts it as "source-files" where --libexec-dir leads to it.
  *
  * It tells each result as a log line "probe: NAME: RESULT". What to aim at stands in the file "targets" of the
  * connection's own folder, a "key=value" per line; the key "try" names single attempts, else all are made that do not
@@ -111,7 +111,7 @@ static int probe_read(void *source, Worker *worker, Error *error)
             return error_set(error, ERROR_DATA, "there is no attempt \"%s\"", plan.names[i]);
         report(worker, attempt, &plan.target);
     }
-    for (const Attempt *attempt = attempts; plan.name_count == 0 && attempt->name; attempt++) {
+    for (const Attempt *attempt = attempt_first(); plan.name_count == 0 && attempt; attempt = attempt_next(attempt)) {
         if (!attempt->ends)
             report(worker, attempt, &plan.target);
     }

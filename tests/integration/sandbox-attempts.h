@@ -6,9 +6,13 @@
  * value that it read. What is harmless only because it is refused is tried in a way that does no harm if it is not:
  * signals that are ignored, addresses and magic numbers that are wrong.
  */
+#include <errno.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 typedef struct Target {
     const char *inside;   /* a folder that the policy grants; holds "file" and "link" → OUTSIDE */
@@ -28,7 +32,40 @@ typedef struct Attempt {
     bool ends; /* refused by the end of the process: to be tried alone */
 } Attempt;
 
-extern const Attempt attempts[]; /* ends with a name of NULL */
+/* Both end with a name of NULL. */
+extern const Attempt honest_attempts[]; /* what it is, and what must go on working */
+extern const Attempt hostile_attempts[];
+const Attempt *attempt_first(void);
+const Attempt *attempt_next(const Attempt *attempt); /* NULL after the last */
 const Attempt *attempt_find(const char *name);
 /* Tries it, and writes "name: word". */
 void attempt_report(const Attempt *attempt, const Target *target, char *ret, size_t size);
+
+/* --- for the attempts themselves --- */
+
+#define ATTEMPT(name) static int try_##name(const Target *target, char *ret, size_t size)
+#define LISTED(name)             \
+    {                            \
+#name, try_##name, false \
+    }
+
+static inline int result(long r)
+{
+    return r < 0 ? errno : 0;
+}
+
+/* For calls that give a descriptor. */
+static inline int opened(int fd)
+{
+    if (fd < 0)
+        return errno;
+    close(fd);
+    return 0;
+}
+
+static inline const char *joined(const char *folder, const char *name)
+{
+    static char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return path;
+}

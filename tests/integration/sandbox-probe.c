@@ -1,5 +1,6 @@
 /*
- * Enters the sandbox with a policy from the command line, as a worker does, and tries what sandbox-attempts.c lists.
+ * Enters the sandbox with a policy from the command line, as a worker does, and tries what sandbox-attempts.c and
+ * sandbox-honest.c list.
  *
  *     sandbox-probe [--network none|outbound|listen] [--unix] [--execute] [--port N]… [--strict] [--data BYTES]
  *                   [--path r|w|c|x…:PATH]… --inside DIR --outside FILE --socket PATH --datagram PATH --abstract NAME
@@ -209,7 +210,8 @@ int main(int argc, char *argv[])
     fflush(stdout);
     for (size_t i = 0; i < arguments.name_count; i++)
         report(attempt_find(arguments.names[i]), &arguments.target);
-    for (const Attempt *attempt = attempts; arguments.name_count == 0 && attempt->name; attempt++) {
+    for (const Attempt *attempt = attempt_first(); arguments.name_count == 0 && attempt;
+         attempt = attempt_next(attempt)) {
         if (!attempt->ends)
             report(attempt, &arguments.target);
     }
