@@ -21,6 +21,7 @@ static void on_control(uv_poll_t *poll, int status, int events);
 static void stop_reading(Program *program)
 {
     program->reading = false;
+    program->control_events = 0;
     if (program->control_fd >= 0)
         uv_poll_stop(&program->control_poll);
 }
@@ -28,6 +29,9 @@ static void stop_reading(Program *program)
 static void poll_control(Program *program)
 {
     int events = (program->reading ? UV_READABLE : 0) | (buffer_length(&program->output) > 0 ? UV_WRITABLE : 0);
+    if (events == program->control_events)
+        return; /* libuv would take it out of the epoll set and put it in again */
+    program->control_events = events;
     if (events == 0)
         uv_poll_stop(&program->control_poll);
     else
@@ -250,6 +254,7 @@ int program_start(Program *program, const ProgramOptions *options, Error *error)
         return -1;
     if (watch(program, options->loop, &program->control_poll, program->control_fd, on_control, error) < 0)
         return -1;
+    program->control_events = UV_READABLE;
     return watch(program, options->loop, &program->log_poll, program->log_fd, on_log, error);
 }
 

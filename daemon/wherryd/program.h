@@ -43,6 +43,7 @@ struct Program {
     uv_poll_t exit_poll, control_poll, log_poll;
     unsigned handles; /* not closed yet */
     bool closing, reading;
+    int control_events; /* that the loop looks for */
     FrameReader reader;
     Buffer output;
     Buffer line;
