@@ -2,21 +2,17 @@
  * iconv, one descriptor for all files of a sync: opening one loads modules from /usr/lib, which the sandbox does not
  * show. UTF-16 and UTF-32 have two, one per byte order, because the order is read from the byte order mark of each file
  * (glibc remembers the first file's). Without a mark it is the little-endian one, as Python has it.
- *
- * Names are tried as written and then in the spellings that glibc knows of what Python accepts (latin-1, utf_8,
- * iso8859_15, shift_jis).
  */
 #include "connectors/sources/files/charset.h"
 
 #include <errno.h>
 #include <iconv.h>
 #include <string.h>
-#include <strings.h>
 
+#include "connectors/sources/files/encoding.h"
 #include "lib/basics/buffer.h"
 
 #define ENCODED_BLOCK_SIZE (64u << 10)
-#define NO_ICONV ((iconv_t)-1)
 
 struct Charset {
     char *name;          /* owned */
@@ -29,52 +25,20 @@ struct Charset {
     bool started, ended, flushed;
 };
 
-static bool name_is(const char *name, const char *other)
-{
-    for (;; name++) {
-        if (*name == '-' || *name == '_')
-            continue;
-        if (strncasecmp(name, other, 1) != 0)
-            return false;
-        if (*other++ == '\0')
-            return true;
-    }
-}
-
-static iconv_t try_name(const char *name, char replacement)
-{
-    char spelled[64];
-    size_t n = 0;
-    for (; *name && n + 1 < sizeof(spelled); name++)
-        if ((*name != '_' && *name != '-') || replacement != '\0')
-            spelled[n++] = *name == '_' && replacement != '\0' ? replacement : *name;
-    spelled[n] = '\0';
-    /* A suffix would ask iconv to drop or to replace what it cannot decode. */
-    return strchr(spelled, '/') ? NO_ICONV : iconv_open("UTF-8", spelled);
-}
-
-static iconv_t open_by_name(const char *name)
-{
-    iconv_t result = try_name(name, '_');
-    if (result == NO_ICONV)
-        result = try_name(name, '-');
-    return result == NO_ICONV ? try_name(name, '\0') : result;
-}
-
 int charset_new(Charset **ret, const char *encoding, Error *error)
 {
-    if (name_is(encoding, "utf8") || name_is(encoding, "utf8sig")) {
+    if (encoding_is(encoding, "utf8") || encoding_is(encoding, "utf8sig")) {
         *ret = NULL;
         return 0;
     }
     Charset *charset = xcalloc(1, sizeof(*charset));
     charset->name = xstrdup(encoding);
-    charset->big = NO_ICONV;
-    charset->unit = name_is(encoding, "utf16") ? 2 : name_is(encoding, "utf32") ? 4 : 0;
-    charset->little = open_by_name(charset->unit == 2 ? "UTF-16LE" : charset->unit == 4 ? "UTF-32LE" : encoding);
+    charset->big = ENCODING_UNKNOWN;
+    charset->unit = encoding_is(encoding, "utf16") ? 2 : encoding_is(encoding, "utf32") ? 4 : 0;
+    charset->little = encoding_open(charset->unit == 2 ? "UTF-16LE" : charset->unit == 4 ? "UTF-32LE" : encoding);
     if (charset->unit > 0)
-        charset->big = open_by_name(charset->unit == 2 ? "UTF-16BE" : "UTF-32BE");
-    if (charset->little == NO_ICONV || (charset->unit > 0 && charset->big == NO_ICONV)) {
+        charset->big = encoding_open(charset->unit == 2 ? "UTF-16BE" : "UTF-32BE");
+    if (charset->little == ENCODING_UNKNOWN || (charset->unit > 0 && charset->big == ENCODING_UNKNOWN)) {
         charset_free(charset);
         return error_set(error, ERROR_CONFIGURATION,
                          "the encoding \"%s\" is not known on this system; \"iconv --list\" shows those that are",
@@ -88,9 +52,9 @@ Charset *charset_free(Charset *charset)
 {
     if (!charset)
         return NULL;
-    if (charset->little != NO_ICONV)
+    if (charset->little != ENCODING_UNKNOWN)
         iconv_close(charset->little);
-    if (charset->big != NO_ICONV)
+    if (charset->big != ENCODING_UNKNOWN)
         iconv_close(charset->big);
     free(charset->name);
     free(charset);
@@ -174,7 +138,7 @@ ByteStream charset_stream(Charset *charset, ByteStream source)
     charset->begin = charset->end = 0;
     charset->started = charset->ended = charset->flushed = false;
     (void)iconv(charset->little, NULL, NULL, NULL, NULL);
-    if (charset->big != NO_ICONV)
+    if (charset->big != ENCODING_UNKNOWN)
         (void)iconv(charset->big, NULL, NULL, NULL, NULL);
     return (ByteStream){ .read = charset_read, .context = charset };
 }

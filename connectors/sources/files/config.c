@@ -3,11 +3,11 @@
  * unchanged; `source:`, `csv:` and the types decimal, json and binary are ours. No parser is linked here: the daemon
  * includes this file and must not know how a CSV file is read.
  */
-#include <iconv.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
+#include "connectors/sources/files/encoding.h"
 #include "lib/formats/key.h"
 #include "lib/formats/value.h"
 
@@ -208,11 +208,11 @@ static void complete_csv(json_t *connection, const char *format, KeyReport *repo
 static void complete_encoding(json_t *connection, KeyReport *report)
 {
     const char *encoding = text_of(connection, "encoding");
-    if (!encoding || strcasecmp(encoding, "utf-8") == 0 || strcasecmp(encoding, "utf8") == 0 ||
-        strcasecmp(encoding, "ascii") == 0)
+    if (!encoding || encoding_is(encoding, "utf8") || encoding_is(encoding, "utf8sig") ||
+        encoding_is(encoding, "ascii"))
         return;
-    iconv_t conversion = *encoding ? iconv_open("UTF-8", encoding) : (iconv_t)-1;
-    if (conversion == (iconv_t)-1)
+    iconv_t conversion = encoding_open(encoding);
+    if (conversion == ENCODING_UNKNOWN)
         key_problem(report, "encoding", "no character encoding is called \"%s\"; \"iconv -l\" lists them", encoding);
     else
         iconv_close(conversion);
