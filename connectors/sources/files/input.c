@@ -55,8 +55,9 @@ static void skip_byte_order_mark(TextInput *input)
 static void set_bad_byte(TextInput *input)
 {
     unsigned char byte = (unsigned char)input->data[input->end];
-    bool utf16 = !input->started && input->filled - input->end >= 2 && (byte == 0xff || byte == 0xfe) &&
-                 (unsigned char)input->data[input->end + 1] == (byte ^ 1);
+    /* `started` comes with the first block as a whole: nothing may stand before the mark in it. */
+    bool utf16 = !input->started && input->end == input->begin && input->filled - input->end >= 2 &&
+                 (byte == 0xff || byte == 0xfe) && (unsigned char)input->data[input->end + 1] == (byte ^ 1);
     if (utf16)
         error_set(&input->pending, ERROR_DATA, "the file begins as UTF-16 text does: set \"encoding: utf-16\"");
     else if (byte == 0)
