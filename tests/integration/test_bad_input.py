@@ -67,7 +67,7 @@ BAD_FILES = {
     "no header": ("3,x,1\n4,x,1\n", {}, ['"id"', "header"]),
     "a name twice in the header": ("id,note,id\n3,x,4\n", {}, ['"id"', "header", "twice"]),
     "a truncated gzip": (
-        gzip.compress(("".join(f"{n},{n * n},1\n" for n in range(9999))).encode())[:-4000],
+        gzip.compress((HEADER + "".join(f"{n},{n * n},1\n" for n in range(9999))).encode())[:-4000],
         {},
         ["gzip|truncated"],
     ),
