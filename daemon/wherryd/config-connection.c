@@ -318,8 +318,7 @@ static json_t *read_connection(const LoadContext *context, YamlFile *file, YamlN
     json_t *destination = read_destination(context, root, &keys[ROLE_DESTINATION], problems);
     const Key *tables[16];
     const ValueContext values = { .problems = problems,
-                                  .partial = top_tables((const ConnectorKeys *const *)keys, tables),
-                                  .lenient = context->defaults ? context->defaults->file : NULL };
+                                  .partial = top_tables((const ConnectorKeys *const *)keys, tables) };
     json_t *connection = value_read_map(&values, tables, root);
     json_object_set_new(connection, "source", source ? source : json_null());
     json_object_set_new(connection, "destination", destination ? destination : json_null());

@@ -8,10 +8,9 @@
 /* --- config-value.c: one value, as its key wants it --- */
 typedef struct ValueContext {
     Problems *problems;
-    bool secrets;            /* secret references may stand here */
-    bool partial;            /* what is required may be elsewhere */
-    bool typed;              /* a map's "type" is read by somebody else */
-    const YamlFile *lenient; /* whose unknown keys are nobody's mistake: defaults for other kinds of connections */
+    bool secrets; /* secret references may stand here */
+    bool partial; /* what is required may be elsewhere */
+    bool typed;   /* a map's "type" is read by somebody else */
 } ValueContext;
 
 /* NODE as KEY's type has it afterwards; JSON null after a problem. */

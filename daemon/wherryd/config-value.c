@@ -487,7 +487,7 @@ json_t *value_read_map(const ValueContext *context, const Key *const *tables, co
         const Key *key = find_key(tables, entry->key->text);
         if (key)
             read_entry(context, key, entry, object);
-        else if (!context->lenient || entry->key->file != context->lenient)
+        else
             unknown_key(context, tables, entry->key, object);
     }
     for (; *tables; tables++)

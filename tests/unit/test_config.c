@@ -170,7 +170,7 @@ static const Case files_cases[] = {
     { ALL "file_pattern: \"\"\n", "orders.yaml:7:15: \"file_pattern\" is empty; write * for all files" },
     { FREQUENCY SOURCE FORMAT "dest_table: _Wherry_state\n" COLUMNS DESTINATION,
       "orders.yaml:4:13: tables whose names begin with \"_wherry_\" are wherry's own; choose another name" },
-    { FREQUENCY SOURCE FORMAT "dest_table: sqlite_x\n" COLUMNS DESTINATION,
+    { FREQUENCY SOURCE FORMAT "dest_table: SQLite_x\n" COLUMNS DESTINATION,
       "orders.yaml:4:13: tables whose names begin with \"sqlite_\" are SQLite's own; choose another name" },
     { FREQUENCY SOURCE FORMAT "dest_table: \"\"\n" COLUMNS DESTINATION,
       "orders.yaml:4:13: \"dest_table\" must be a name, not the text \"\"" },
@@ -340,6 +340,10 @@ static const Case yaml_cases[] = {
 };
 
 static const Case secrets_cases[] = {
+    { ALL "encoding: !env X\n", "orders.yaml:7:11: \"encoding\" cannot be a secret reference; write its value" },
+    { ALL "csv: {null: !file x}\n", "orders.yaml:7:13: \"null\" cannot be a secret reference; write its value" },
+    { ALL "file_pattern: !credential x\n",
+      "orders.yaml:7:15: \"file_pattern\" cannot be a secret reference; write its value" },
     { FREQUENCY SOURCE FORMAT TABLE COLUMNS "destination: {type: sqlite, path: x.db, url: !env \"\"}\n",
       "orders.yaml:6:35: \"path\" and \"url\" name the database twice; keep one\norders.yaml:6:46: \"!env\" needs a "
       "name after it" },

@@ -328,7 +328,7 @@ static void test_folders(void **state)
     _cleanup_(error_clear) Error error = { 0 };
     assert_int_equal(config_load("nowhere", NULL, NULL, &set, &error), -1);
     _cleanup_(freep) char *said = relative(error.message);
-    assert_string_equal(said, "cannot read the configuration folder \"@/nowhere\" (see --config-dir): No such file or "
+    assert_string_equal(said, "cannot read the configuration folder \"@/nowhere\" (see --config-dir): no such file or "
                               "directory");
     assert_int_equal(rmdir("etc/pipelines.d"), 0);
     _cleanup_(config_set_freep) ConfigSet *empty = load_all(NULL);
@@ -366,7 +366,7 @@ static void test_file_names(void **state)
                                                 "c.yml: must end in .yaml; rename it to \"c.yaml\"\n"
                                                 "dangling.yaml: a symbolic link to nothing; mend or remove it\n"
                                                 "folder.yaml: a folder, not a file\n"
-                                                "loop.yaml: cannot be read: Too many levels of symbolic links\n"
+                                                "loop.yaml: cannot be read: too many levels of symbolic links\n"
                                                 "pipe.yaml: a pipe, socket or device, not a file\n"
                                                 "README: warning: ignored: a pipeline file is called NAME.yaml",
                                                 rule, rule, rule, rule);
@@ -398,7 +398,7 @@ static void test_one_file(void **state)
         assert_non_null(strstr(json, "\"dir\":\"@/in\""));
     }
     _cleanup_(config_set_freep) ConfigSet *missing = load_file("missing.yaml", NULL);
-    expect_said(missing, "missing.yaml: cannot be read: No such file or directory");
+    expect_said(missing, "missing.yaml: cannot be read: no such file or directory");
 }
 
 static void test_lent_dir(void **state)
@@ -458,6 +458,26 @@ static void test_many_files(void **state)
 
 /* --- reloading --- */
 
+/* A reload after PREVIOUS, and which file it opened (the last one; "" for none). */
+static ConfigSet *load_watched(const ConfigSet *previous, char ret_opened[static 64])
+{
+    int watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    assert_true(inotify_add_watch(watch, "etc/pipelines.d", IN_OPEN) >= 0);
+    ConfigSet *set = load_all(previous);
+    char events[4096] __attribute__((aligned(8)));
+    ssize_t n;
+    ret_opened[0] = '\0';
+    while ((n = read(watch, events, sizeof(events))) > 0)
+        for (char *at = events; at < events + n;) {
+            const struct inotify_event *event = (const struct inotify_event *)(void *)at;
+            if (event->len > 0) /* 0: the folder itself */
+                snprintf(ret_opened, 64, "%s", event->name);
+            at += sizeof(*event) + event->len;
+        }
+    close(watch);
+    return set;
+}
+
 static void test_reload_opens_nothing_unchanged(void **state)
 {
     for (int i = 0; i < 20; i++) {
@@ -465,19 +485,14 @@ static void test_reload_opens_nothing_unchanged(void **state)
         write_text(path, i == 7 ? ALL "batch_size: 1\n" : ALL);
     }
     usleep(SETTLED_US);
+    char opened[64];
     _cleanup_(config_set_freep) ConfigSet *first = load_all(NULL);
-    int watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-    assert_true(inotify_add_watch(watch, "etc/pipelines.d", IN_OPEN) >= 0);
-    _cleanup_(config_set_freep) ConfigSet *second = load_all(first);
-    char events[4096] __attribute__((aligned(8)));
-    ssize_t n;
-    while ((n = read(watch, events, sizeof(events))) > 0)
-        for (char *at = events; at < events + n;) {
-            const struct inotify_event *event = (const struct inotify_event *)(void *)at;
-            assert_int_equal(event->len, 0); /* the folder itself; never a file in it */
-            at += sizeof(*event) + event->len;
-        }
-    close(watch);
+    assert_int_equal(utimensat(AT_FDCWD, "etc/pipelines.d/c5.yaml", NULL, 0), 0);
+    usleep(SETTLED_US);
+    _cleanup_(config_set_freep) ConfigSet *touched = load_watched(first, opened);
+    assert_string_equal(opened, "c5.yaml");
+    _cleanup_(config_set_freep) ConfigSet *second = load_watched(touched, opened);
+    assert_string_equal(opened, "");
     assert_int_equal(second->connection_count, 20);
     for (size_t i = 0; i < 20; i++)
         assert_ptr_equal(first->connections[i], second->connections[i]);
@@ -510,12 +525,25 @@ static void test_reload_sees_changes(void **state)
     write_text("etc/pipelines.d/a.yaml", ALL "paused: fals\n");
     assert_int_equal(
         utimensat(AT_FDCWD, "etc/pipelines.d/a.yaml", (struct timespec[]){ before.st_atim, before.st_mtim }, 0), 0);
+    usleep(SETTLED_US);
     _cleanup_(config_set_freep) ConfigSet *fourth = load_all(third);
     expect_said(fourth, "a.yaml:7:9: \"paused\" must be true or false, not \"fals\"");
     /* new defaults concern everybody */
     write_text("etc/wherry.yaml", "defaults: {log_level: debug}\n");
     _cleanup_(config_set_freep) ConfigSet *fifth = load_all(fourth);
     assert_int_equal(config_set_find(fifth, "b")->log_level, LOG_DEBUG);
+}
+
+/* Two edits within one tick of the kernel's clock leave the same times behind. */
+static void test_reload_sees_quick_changes(void **state)
+{
+    for (int i = 0; i < 100; i++) {
+        write_text("etc/pipelines.d/a.yaml", ALL "retry_cap: 1\n");
+        _cleanup_(config_set_freep) ConfigSet *first = load_all(NULL);
+        write_text("etc/pipelines.d/a.yaml", ALL "retry_cap: 2\n");
+        _cleanup_(config_set_freep) ConfigSet *second = load_all(first);
+        assert_int_equal(second->connections[0]->retry_cap, 2);
+    }
 }
 
 static bool same_sets(const ConfigSet *a, const ConfigSet *b)
@@ -632,6 +660,26 @@ static void test_resolve_secrets(void **state)
     mask_free(mask);
 }
 
+/* A reference in a file, all the way to the worker. */
+static void test_secret_of_a_file(void **state)
+{
+    setenv("WHERRY_TEST_PATTERN", "*.secret", 1);
+    write_text("etc/pipelines.d/one.yaml", FREQUENCY FORMAT TABLE COLUMNS DESTINATION
+               "source: {type: files, dir: in, file_pattern: !env WHERRY_TEST_PATTERN}\n");
+    _cleanup_(config_set_freep) ConfigSet *set = load_all(NULL);
+    expect_said(set, "");
+    assert_null(strstr(set->connections[0]->json, "*.secret"));
+    Mask *mask = mask_new();
+    _cleanup_(error_clear) Error error = { 0 };
+    json_t *worker, *writer;
+    assert_int_equal(config_resolve(set->connections[0], "run-1", false, mask, &worker, &writer, &error), 0);
+    const json_t *pattern = json_object_get(json_object_get(worker, "source"), "file_pattern");
+    assert_string_equal(json_string_value(pattern), "*.secret");
+    json_decref(worker);
+    json_decref(writer);
+    mask_free(mask);
+}
+
 static void test_missing_secrets(void **state)
 {
     write_text("empty", "\n");
@@ -650,7 +698,7 @@ static void test_missing_secrets(void **state)
     } cases[] = {
         { "env", "WHERRY_TEST_NONE", "the secret \"!env WHERRY_TEST_NONE\" is not set in wherryd's environment" },
         { "env", "WHERRY_TEST_EMPTY", "the secret \"!env WHERRY_TEST_EMPTY\" is empty" },
-        { "file", "none", "cannot read the secret \"!file none\": No such file or directory" },
+        { "file", "none", "cannot read the secret \"!file none\": no such file or directory" },
         { "file", "empty", "the secret \"!file empty\" is empty" },
         { "file", "nul", "the secret \"!file nul\" holds a NUL byte" },
         { "file", "latin", "the secret \"!file latin\" is not UTF-8 text" },
@@ -785,9 +833,11 @@ int main(void)
         in_pipelines(test_many_files),
         in_pipelines(test_reload_opens_nothing_unchanged),
         in_pipelines(test_reload_sees_changes),
+        in_pipelines(test_reload_sees_quick_changes),
         in_pipelines(test_reload_property),
         in_pipelines(test_resolve_parts),
         in_pipelines(test_resolve_secrets),
+        in_pipelines(test_secret_of_a_file),
         in_pipelines(test_missing_secrets),
         in_pipelines(test_check),
         in_pipelines(test_schema_is_current),
