@@ -41,7 +41,7 @@ static int become_wherryd(const Options *options, Arguments *arguments)
     arguments->words[0] = wherryd;
     fflush(stdout);
     execv(wherryd, (char *const *)arguments->words);
-    fprintf(stderr, "wherryctl: \"%s\" cannot be started: %s\n", wherryd, strerror(errno));
+    fprintf(stderr, "wherryctl: \"%s\" cannot be started: %s\n", wherryd, error_errno_text(errno));
     free(wherryd);
     free(arguments->words);
     return EXIT_FAILED;

@@ -25,7 +25,7 @@ static json_t *read_state(const char *path)
     json_error_t problem;
 
     if (!file) {
-        fprintf(stderr, "wherryctl: \"%s\" cannot be read: %s\n", path, strerror(errno));
+        fprintf(stderr, "wherryctl: \"%s\" cannot be read: %s\n", path, error_errno_text(errno));
         return NULL;
     }
     json_t *state = json_loadf(file, JSON_REJECT_DUPLICATES, &problem);

@@ -166,7 +166,7 @@ static int open_file(int folder, const char *path, const char *shown, struct sta
         if (dangling)
             problems_add(problems, false, shown, 0, 0, "a symbolic link to nothing; mend or remove it");
         else
-            problems_add(problems, false, shown, 0, 0, "cannot be read: %s", strerror(errno));
+            problems_add(problems, false, shown, 0, 0, "cannot be read: %s", error_errno_text(errno));
         return -1;
     }
     if (S_ISREG(ret_status->st_mode))
@@ -185,7 +185,7 @@ static bool read_content(int fd, const char *shown, size_t expected, Buffer *con
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            problems_add(problems, false, shown, 0, 0, "cannot be read: %s", strerror(errno));
+            problems_add(problems, false, shown, 0, 0, "cannot be read: %s", error_errno_text(errno));
         if (n <= 0)
             return n == 0;
         buffer_added(content, (size_t)n);

@@ -32,6 +32,17 @@ int error_set(Error *error, ErrorKind kind, const char *format, ...)
     return -1;
 }
 
+const char *error_errno_text(int errnum)
+{
+    static _Thread_local char text[64];
+    const char *description = strerrordesc_np(errnum);
+    snprintf(text, sizeof text, "%s", description ? description : "unknown error");
+    /* "No space left on device" stands in the middle of a sentence here; "RPC struct is bad" stays. */
+    if (text[0] >= 'A' && text[0] <= 'Z' && text[1] >= 'a' && text[1] <= 'z')
+        text[0] = (char)(text[0] | 0x20);
+    return text;
+}
+
 int error_set_errno(Error *error, ErrorKind kind, int errnum, const char *format, ...)
 {
     if (!error)
@@ -40,10 +51,8 @@ int error_set_errno(Error *error, ErrorKind kind, int errnum, const char *format
     va_start(arguments, format);
     set_message(error, kind, format, arguments);
     va_end(arguments);
-    char *message =
-        xasprintf("%s: %s", error->message, strerrordesc_np(errnum) ? strerrordesc_np(errnum) : "unknown error");
-    free(error->message);
-    error->message = message;
+    _cleanup_(freep) char *attempt = error->message;
+    error->message = xasprintf("%s: %s", attempt, error_errno_text(errnum));
     return -1;
 }
 

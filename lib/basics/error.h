@@ -41,7 +41,9 @@ typedef struct Error {
 /* Fills ERROR (which must be empty; NULL is allowed and ignored) and returns -1, so that `return error_set(…)` works.
  */
 int error_set(Error *error, ErrorKind kind, const char *format, ...) _public_printf_(3, 4);
-/* As error_set(), with ": " and strerror(ERRNUM) added. ENOSPC, EDQUOT and EIO and the like should come as
+/* strerror() as it reads inside a message: lower case at first. In a buffer of the thread, until the next call. */
+const char *error_errno_text(int errnum);
+/* As error_set(), with ": " and error_errno_text() added. ENOSPC, EDQUOT and EIO and the like should come as
  * ERROR_TEMPORARY. */
 int error_set_errno(Error *error, ErrorKind kind, int errnum, const char *format, ...) _public_printf_(4, 5);
 /* Replaces the message by PREFIX + message; for callers that know what was attempted. Returns -1. */

@@ -246,7 +246,7 @@ static void errors_name_their_place(void **state)
     error_set_errno(&error, ERROR_TEMPORARY, ENOSPC, "cannot write");
     error_prefix(&error, "orders: ");
     _cleanup_(freep) char *full = error_format(&error);
-    assert_string_equal(full, "orders: cannot write: No space left on device");
+    assert_string_equal(full, "orders: cannot write: no space left on device");
     error_clear(&error);
     error_set(&error, ERROR_CONFIGURATION, "unknown key \"colums\"");
     error_at_file(&error, "orders.yaml");

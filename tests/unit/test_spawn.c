@@ -207,10 +207,10 @@ static void failures_are_told(void **state)
     int fd = mkstemp(path);
     assert_int_equal(write(fd, "text\n", 5), 5);
     close(fd);
-    _cleanup_(freep) char *denied = xasprintf("cannot execute program \"%s\": Permission denied", path);
+    _cleanup_(freep) char *denied = xasprintf("cannot execute program \"%s\": permission denied", path);
     expect_failure(path, ERROR_CONFIGURATION, denied);
     chmod(path, 0755);
-    _cleanup_(freep) char *format = xasprintf("cannot execute program \"%s\": Exec format error", path);
+    _cleanup_(freep) char *format = xasprintf("cannot execute program \"%s\": exec format error", path);
     expect_failure(path, ERROR_CONFIGURATION, format);
     int busy = open(path, O_WRONLY);
     _cleanup_(freep) char *text = xasprintf("cannot execute program \"%s\": Text file busy", path);
@@ -229,7 +229,7 @@ static void cgroup_that_refuses_is_told(void **state)
     Process process;
     Error error = { 0 };
     assert_int_equal(spawn(&options, &process, &error), -1);
-    assert_string_equal(error.message, "cannot enter the cgroup for program \"/bin/true\": No space left on device");
+    assert_string_equal(error.message, "cannot enter the cgroup for program \"/bin/true\": no space left on device");
     error_clear(&error);
     close(full);
 }
