@@ -240,25 +240,6 @@ def test_a_flood_of_lines_is_suppressed_and_counted(wherry, programs):
     assert said + suppressed == 20000
 
 
-def test_secrets_are_masked_whoever_prints_them(wherry, programs):
-    body = """
-print("folder is /srv/geheimnis")
-send("LOG", priority=4, message="cannot list /srv/geheimnis")
-fail(3, "gave up on /srv/geheimnis")
-"""
-    programs.replace("source-files", body)
-    text = json.dumps(wherry.orders(), indent=2).replace(json.dumps(str(wherry.incoming)), "!env SECRET_FOLDER")
-    wherry.pipeline("orders", text)
-    wherry.start(programs.option, env={"SECRET_FOLDER": "/srv/geheimnis"})
-    if wherry.status()["state"] == "broken":
-        pytest.skip("a folder cannot be a secret")
-    run = wherry.sync(status=1)
-    assert run["error"] == "gave up on ****"
-    assert run["warnings"] == ["cannot list ****"]
-    assert "geheimnis" not in wherry.daemon.log()
-    assert wherry.daemon.log().count("****") >= 3
-
-
 def test_the_programs_see_nothing_of_the_daemons_environment(wherry, programs):
     body = 'print("env=" + ",".join(sorted(os.environ)), "fds=" + ",".join(sorted(os.listdir("/proc/self/fd"))))\n'
     start_with_worker(wherry, programs, body + CLEAN_END)
