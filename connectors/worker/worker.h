@@ -1,10 +1,10 @@
 #pragma once
 /*
- * A source's view of its sync: where operations go. All calls block until taken (the pipe is the back-pressure), and fail with
- * ERROR_CANCELLED once the daemon says CANCEL or the writer is gone.
+ * A source's view of its sync: where operations go. All calls block until taken (the pipe is the back-pressure), and
+ * fail with ERROR_CANCELLED once the daemon says CANCEL or the writer is gone.
  *
- * BEGIN's configuration for a worker: {"connection", "run_id", "full", "max_value_size", "sandbox", "source": {…}, and all
- * top-level keys of the connection but its destination}, secrets resolved, defaults filled in, paths absolute: its
+ * BEGIN's configuration for a worker: {"connection", "run_id", "full", "max_value_size", "sandbox", "source": {…}, and
+ * all top-level keys of the connection but its destination}, secrets resolved, defaults filled in, paths absolute: its
  * shape is written down at the top of daemon/wherryd/config.h.
  */
 #include "lib/formats/frame.h"
@@ -22,13 +22,17 @@ const char *worker_state(const Worker *worker); /* committed state, JSON */
 
 /* Files. worker_file_seen() asks whether to load: FILE_LOAD or FILE_SKIP. */
 int worker_file_seen(Worker *worker, const WorkerFile *file, FileVerdict *ret, Error *error);
-int worker_file_note(Worker *worker, const char *name, size_t name_length, bool failed, const char *message, Error *error);
+int worker_file_note(Worker *worker, const char *name, size_t name_length, bool failed, const char *message,
+                     Error *error);
 int worker_file_begin(Worker *worker, const WorkerFile *file, Error *error);
-int worker_file_end(Worker *worker, FileEnd outcome, const uint8_t hash[static SHA256_SIZE], uint64_t rows, const Error *why, Error *error);
+int worker_file_end(Worker *worker, FileEnd outcome, const uint8_t hash[static SHA256_SIZE], uint64_t rows,
+                    const Error *why, Error *error);
 
-int worker_table(Worker *worker, uint16_t id, const char *name, uint8_t flags, const FrameColumn *columns, size_t count, Error *error);
+int worker_table(Worker *worker, uint16_t id, const char *name, uint8_t flags, const FrameColumn *columns, size_t count,
+                 Error *error);
 
-/* The open ROWS frame for TABLE and OPERATION (another table or operation closes the one before). The pointer holds until the next call on WORKER. */
+/* The open ROWS frame for TABLE and OPERATION (another table or operation closes the one before). The pointer holds
+ * until the next call on WORKER. */
 RowsWriter *worker_rows(Worker *worker, uint16_t table, Operation operation);
 /* After each row: sends the frame once it passes FRAME_ROWS_TARGET. Cheap otherwise. */
 static inline int worker_row_done(Worker *worker, RowsWriter *rows, Error *error);
@@ -37,7 +41,8 @@ int worker_flush(Worker *worker, Error *error); /* sends what is open */
 int worker_checkpoint(Worker *worker, const char *state, Error *error); /* returns when the writer has taken it */
 
 /* Counts source bytes; sends PROGRESS at most every 100 ms, and looks for CANCEL. Call it per block, not per row. */
-int worker_progress(Worker *worker, uint64_t bytes, uint64_t bytes_total, const char *file, const char *phase, Error *error);
+int worker_progress(Worker *worker, uint64_t bytes, uint64_t bytes_total, const char *file, const char *phase,
+                    Error *error);
 void worker_log(Worker *worker, int priority, const char *format, ...) _public_printf_(3, 4);
 
 int worker_send_rows(Worker *worker, Error *error);

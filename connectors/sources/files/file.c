@@ -1,7 +1,7 @@
 /*
- * A file may be written while it is read. Two passes over the same descriptor, the hash of both, and size and
- * modification time before and after are what can be known from outside; where the owner is the reader, a read lease
- * also tells that a writer still has the file open (fcntl(2): F_SETLEASE with F_RDLCK fails with EAGAIN then).
+ * A file may be written while it is read. What can be known of that from outside: two passes over the same descriptor,
+ * the hash of both, and size and modification time before and after. (A read lease would tell that a writer still has
+ * the file open, but only to the file's owner, and it would hold up that writer.)
  */
 #include "connectors/sources/files/file.h"
 
@@ -19,26 +19,12 @@ static int changed(Error *error)
                      "still being written: it changed while it was read and waits for the next run");
 }
 
-/* Whether some process has the file open for writing, where the kernel says so to us. */
-static bool has_writer(int fd)
-{
-    if (fcntl(fd, F_SETLEASE, F_RDLCK) < 0)
-        return errno == EAGAIN;
-    (void)fcntl(fd, F_SETLEASE, F_UNLCK);
-    return false;
-}
-
 int data_file_open(DataFile *ret, int fd, const char *name, Sha256 *sha256, Error *error)
 {
     DataFile file = { .fd = fd, .name = name, .sha256 = sha256 };
     if (fstat(fd, &file.before) < 0) {
         close_fd(fd);
         return error_set_errno(error, ERROR_TEMPORARY, errno, "cannot be read");
-    }
-    if (has_writer(fd)) {
-        close_fd(fd);
-        return error_set(error, ERROR_CHANGED,
-                         "still being written: a program has it open, so it waits for the next run");
     }
     file.size = (uint64_t)file.before.st_size;
     (void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
