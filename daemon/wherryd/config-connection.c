@@ -11,6 +11,7 @@
 #include "lib/basics/path.h"
 #include "lib/basics/text.h"
 
+#define MESSAGE_MAX 2000 /* bytes of what a connector says */
 #define EXAMPLE_SOURCE "source:\n  {type: files, dir: /srv/incoming}"
 
 /* What complete() sees as a KeyReport. */
@@ -56,7 +57,9 @@ static void report_say(KeyReport *head, bool warning, const char *path, const ch
     Report *report = (Report *)head;
     bool exact;
     const YamlNode *node = find_node(report->root, path, &exact);
-    problems_add(report->problems, warning, node->file->name, node->line, node->column, "%s", message);
+    /* connectors quote values as they are */
+    _cleanup_(freep) char *printable = text_escape_shortened(message, strlen(message), MESSAGE_MAX);
+    problems_add(report->problems, warning, node->file->name, node->line, node->column, "%s", printable);
 }
 
 static bool report_given(KeyReport *head, const char *path)

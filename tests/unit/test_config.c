@@ -135,6 +135,8 @@ static const Case types_cases[] = {
     { ALL "csv: {quote: \"\\r\"}\n", "orders.yaml:7:14: \"quote\" cannot be the end of a line" },
     { ALL "encoding: klingon\n",
       "orders.yaml:7:11: no character encoding is called \"klingon\"; \"iconv -l\" lists them" },
+    { ALL "encoding: \"a\\u001b[2Jb\"\n",
+      "orders.yaml:7:11: no character encoding is called \"a\\x1B[2Jb\"; \"iconv -l\" lists them" },
     { ALL "encoding: \"\"\n", "orders.yaml:7:11: no character encoding is called \"\"; \"iconv -l\" lists them" },
     { ALL "encoding: []\n", "orders.yaml:7:11: \"encoding\" must be a single value, not a list" },
     { ALL "paused: \n", "orders.yaml:7:1: \"paused\" has no value" },
