@@ -20,7 +20,6 @@
 #include "lib/basics/clock.h"
 
 #define PAGE_SIZE "16384" /* of new databases: a load is 10 to 20 % faster than with 4096 */
-#define CACHE_KIB "8000"  /* the peak of the whole program is some 12 MB, whatever the size of a load */
 #define WAL_KEPT "67108864"
 #define BUSY_TIMEOUT_S 60
 #define BUSY_SLEEP_MAX_US 25000
@@ -224,8 +223,9 @@ static int configure(Sqlite *self, Error *error)
 {
     static const char *const pragmas[] = {
         "PRAGMA page_size = " PAGE_SIZE, /* only where there is no page yet */
-        "PRAGMA trusted_schema = OFF",     "PRAGMA mmap_size = 0",      "PRAGMA temp_store = FILE",
-        "PRAGMA cache_size = -" CACHE_KIB, "PRAGMA synchronous = FULL", "PRAGMA journal_size_limit = " WAL_KEPT,
+        "PRAGMA trusted_schema = OFF",   "PRAGMA mmap_size = 0",
+        "PRAGMA temp_store = FILE",      "PRAGMA cache_size = -" SQLITE_CACHE_KIB,
+        "PRAGMA synchronous = FULL",     "PRAGMA journal_size_limit = " WAL_KEPT,
     };
     sqlite3_extended_result_codes(self->database, 1);
     sqlite3_busy_handler(self->database, on_busy, self);

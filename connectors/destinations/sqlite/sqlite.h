@@ -21,6 +21,8 @@ typedef struct SqliteTable {
     bool build_index;     /* at commit: the table was empty when the file began */
 } SqliteTable;
 
+#define SQLITE_CACHE_KIB "8000" /* the peak of the whole program is some 12 MB, whatever the size of a load */
+#define SQLITE_SORT_CACHE_KIB "4000"
 #define SQLITE_FILES 4 /* the database, its journal, -wal and -shm */
 
 typedef struct Sqlite {

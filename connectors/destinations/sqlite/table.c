@@ -304,10 +304,19 @@ static int drop_index(Sqlite *self, const char *table, Error *error)
     return sqlite_execute(self, text, "drop an index", error);
 }
 
+/* The sorter of an index build keeps as many bytes in memory as the cache may, besides the cache: they share. */
+static int build_index(Sqlite *self, const char *table, Error *error)
+{
+    if (sqlite_execute(self, "PRAGMA cache_size = -" SQLITE_SORT_CACHE_KIB, "build an index", error) < 0 ||
+        create_index(self, table, error) < 0)
+        return -1;
+    return sqlite_execute(self, "PRAGMA cache_size = -" SQLITE_CACHE_KIB, "build an index", error);
+}
+
 int sqlite_build_indexes(Sqlite *self, Error *error)
 {
     for (size_t i = 0; i < self->table_count; i++)
-        if (self->tables[i].build_index && create_index(self, self->tables[i].name, error) < 0)
+        if (self->tables[i].build_index && build_index(self, self->tables[i].name, error) < 0)
             return -1;
     return 0;
 }
@@ -354,7 +363,7 @@ int sqlite_file_begin(void *destination, const Table *table, const Batch *batch,
     if (is_empty(self, table->name, &empty, error) < 0)
         return -1;
     /* An index that somebody dropped is back before it is needed. */
-    if (!empty && ((!self->truncate && create_index(self, table->name, error) < 0) ||
+    if (!empty && ((!self->truncate && build_index(self, table->name, error) < 0) ||
                    delete_rows(self, table->name, self->truncate ? NULL : hash, error) < 0 ||
                    is_empty(self, table->name, &empty, error) < 0))
         return -1;
