@@ -32,6 +32,7 @@
 #define CONTROL_REFUSED_MAX 16
 #define CONTROL_FLUSH_MS (5 * 1000)      /* for the last answer of a peer that is being closed */
 #define CONTROL_OUTPUT_BUSY (256 * 1024) /* past it no further call of that peer is begun, no progress sent */
+#define CONTROL_CALLS_PER_TURN 32        /* of one peer, then the loop turns */
 #define CONTROL_READ_SIZE (64 * 1024)
 #define CONTROL_GROUPS_MAX 65536          /* NGROUPS_MAX of Linux */
 #define CONTROL_LOG_LINES 20              /* per … */
@@ -354,9 +355,19 @@ static void peer_dispatch(Peer *peer, json_t *message)
     }
 }
 
-/* Begins the calls that have arrived, until one waits or there is much to read first. */
+static void on_peer_turn(uv_timer_t *timer)
+{
+    Peer *peer = timer->data;
+    peer_arm(peer);
+    peer_process(peer);
+}
+
+/* Begins the calls that have arrived, until one waits or there is much to read first. A peer that sends calls by the
+ * thousand gets a few at a time, so that the loop has time for others. */
 static void peer_process(Peer *peer)
 {
+    unsigned calls = 0;
+
     while (!peer->closed && !peer->finishing && !peer->call && peer_unsent(peer) < CONTROL_OUTPUT_BUSY) {
         _cleanup_(error_clear) Error error = { 0 };
         json_t *message = NULL;
@@ -372,6 +383,11 @@ static void peer_process(Peer *peer)
         }
         peer_dispatch(peer, message);
         json_decref(message);
+        if (++calls == CONTROL_CALLS_PER_TURN && !peer->closed && !peer->finishing && !peer->call) {
+            /* not 0: libuv would run it in the same turn again */
+            uv_timer_start(&peer->timer, on_peer_turn, 1, 0);
+            break;
+        }
     }
     if (peer->closed || peer->finishing)
         return;
@@ -635,7 +651,7 @@ static int bind_socket(Control *control, const char *runtime_dir, int *ret, Erro
         return -1;
     }
     if (control->has_group && lchown(path, (uid_t)-1, control->group) < 0)
-        log_warning("control: \"%s\" cannot be given to the group \"%s\": %s", path, CONTROL_GROUP, strerror(errno));
+        log_warning("control: \"%s\" cannot be given to the group \"%s\": %s", path, CONTROL_GROUP, error_errno_text(errno));
 
     control->socket_path = take_ptr(path);
     control->socket_device = status.st_dev;

@@ -12,9 +12,7 @@
 #define CONTROL_OUTPUT_MAX (16u << 20) /* queued for one peer; past it the peer is dropped */
 #define CONTROL_CONNECTIONS_MAX 256
 #define CONTROL_CONNECTIONS_PER_USER_MAX 64
-#ifndef CONTROL_IDLE_MS             /* its test has less time */
 #define CONTROL_IDLE_MS (45 * 1000) /* without a call in progress, or without reading what was answered */
-#endif
 #define CONTROL_SOCKET_NAME "org.wherry.Manager"
 #define CONTROL_GROUP "wherry"
 

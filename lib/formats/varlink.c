@@ -36,9 +36,11 @@ static bool nests_deeper_than(const char *text, size_t n, unsigned limit)
 int varlink_take(Buffer *input, size_t message_max, json_t **ret, Error *error)
 {
     size_t available = buffer_length(input);
-    const char *text = (const char *)buffer_bytes(input);
-    const char *end = available > 0 ? memchr(text, '\0', MIN_OF(available, message_max + 1)) : NULL;
+    if (available == 0)
+        return VARLINK_E_MORE;
 
+    const char *text = (const char *)buffer_bytes(input);
+    const char *end = memchr(text, '\0', MIN_OF(available, message_max + 1));
     if (!end) {
         if (available > message_max)
             return error_set(error, ERROR_INTERNAL, "the message is longer than %zu bytes", message_max);
