@@ -213,7 +213,7 @@ static void failures_are_told(void **state)
     _cleanup_(freep) char *format = xasprintf("cannot execute program \"%s\": exec format error", path);
     expect_failure(path, ERROR_CONFIGURATION, format);
     int busy = open(path, O_WRONLY);
-    _cleanup_(freep) char *text = xasprintf("cannot execute program \"%s\": Text file busy", path);
+    _cleanup_(freep) char *text = xasprintf("cannot execute program \"%s\": text file busy", path);
     expect_failure(path, ERROR_TEMPORARY, text);
     close(busy);
     unlink(path);

@@ -2,6 +2,7 @@
  * Ending a sync's processes, however they try to stay: real processes, this program as the daemon. Under a delegated
  * cgroup (WHERRY_TEST_CGROUP names one that the test may enter) the same cases run a second time with it.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -352,6 +353,32 @@ static char *make_delegated_cgroup(void)
     return NULL;
 }
 
+/* 1 where a sync's cgroup was left, which is then removed with what it holds. */
+static int remove_cgroup(const char *path)
+{
+    int left = 0;
+    DIR *dir = opendir(path);
+    const struct dirent *entry;
+    while (dir && (entry = readdir(dir))) {
+        _cleanup_(freep) char *child = xasprintf("%s/%s", path, entry->d_name);
+        _cleanup_(freep) char *kill_file = xasprintf("%s/cgroup.kill", child);
+        if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
+            continue;
+        if (strcmp(entry->d_name, "daemon") != 0) {
+            print_error("left behind: %s\n", child);
+            left = 1;
+        }
+        int fd = open(kill_file, O_WRONLY | O_CLOEXEC);
+        if (fd >= 0 && write(fd, "1", 1) == 1)
+            close(fd);
+        for (int tries = 0; rmdir(child) < 0 && errno == EBUSY && tries < 1000; tries++)
+            usleep(1000);
+    }
+    if (dir)
+        closedir(dir);
+    return rmdir(path) < 0 ? 1 : left;
+}
+
 static int run_in_cgroup(const char *path)
 {
     _cleanup_(freep) char *procs = xasprintf("%s/cgroup.procs", path);
@@ -366,13 +393,7 @@ static int run_in_cgroup(const char *path)
     }
     int status;
     waitpid(child, &status, 0);
-    _cleanup_(freep) char *leaf = xasprintf("%s/daemon", path);
-    rmdir(leaf);
-    if (rmdir(path) < 0) { /* a sync's cgroup is left: so must be its processes */
-        print_error("%s: %s\n", path, strerror(errno));
-        return 1;
-    }
-    return status;
+    return remove_cgroup(path) | status;
 }
 
 int main(void)
