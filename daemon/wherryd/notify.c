@@ -67,8 +67,9 @@ void notify_stopping(void)
     sd_notify(0, "STOPPING=1\nSTATUS=stopping");
 }
 
-/* sd_notify() waits for a service manager that is slow to read: right for the few messages above, which must arrive, but
- * a status goes out with every sync and the next one replaces it. So it is sent without waiting, and dropped instead. */
+/* sd_notify() waits for a service manager that is slow to read: right for the few messages above, which must arrive,
+ * but a status goes out with every sync and the next one replaces it. So it is sent without waiting, and dropped
+ * instead. */
 static void notify_without_waiting(const char *message)
 {
     const char *path = getenv("NOTIFY_SOCKET");
