@@ -275,10 +275,10 @@ static void a_table_reads_as_it_was_meant(void **state)
 static void every_boundary_is_like_any_other(void **state)
 {
     static const char text[] = "id,note\r\n1,\"a \"\"quoted\"\", one\"\r\n2,\"\"\r\n\r\n3,\"line\r\nbreak\"\n4,é😀\n"
-                               "5,\"\"\"\"\n6,plain\r7,\"x\"\r\n8,last";
+                               "5,\"\"\"\"\n6,plain\r7,\"x\"\r\n8,last\r\n\r\nx,bad";
     char *expected = read_text(&plain, text, sizeof(text) - 1, 0, 1000000);
     assert_string_equal(expected, "1|'a \"quoted\", one'\n2|NULL\n3|'line\r\nbreak'\n4|'é😀'\n5|'\"'\n6|'plain'\n7|'x'\n"
-                                  "8|'last'\n");
+                                  "8|'last'\nline 13, row 9, column \"id\": not an integer: \"x\"");
     for (size_t block = 1; block < sizeof(text) + 2; block++)
         for (size_t piece = 1; piece < 40; piece += 3) {
             char *shown = read_text(&plain, text, sizeof(text) - 1, block, piece);

@@ -183,6 +183,25 @@ static void packing_errors_are_said(void **state)
         error_clear(&error);
         buffer_clear(&out);
     }
+    Buffer packed = { 0 }, out = { 0 };
+    Error error = { 0 };
+    pack(&packed, COMPRESSION_GZIP, "a", 1);
+    size_t whole = buffer_length(&packed);
+    buffer_append(&packed, "\0\0\0", 3);
+    assert_int_equal(unpack(&out, "x.gz", buffer_bytes(&packed), buffer_length(&packed), 7, &error), 0);
+    assert_int_equal(buffer_length(&out), 1);
+    buffer_append_string(&packed, "\x1f");
+    assert_int_equal(unpack(&out, "x.gz", buffer_bytes(&packed), buffer_length(&packed), 7, &error), -1);
+    assert_string_equal(error.message, "other bytes follow the packed data: is the file damaged?");
+    error_clear(&error);
+    packed.end = whole;
+    buffer_append_string(&packed, "x");
+    assert_int_equal(unpack(&out, "x.gz", buffer_bytes(&packed), buffer_length(&packed), 7, &error), -1);
+    assert_string_equal(error.message, "other bytes follow the packed data: is the file damaged?");
+    error_clear(&error);
+    buffer_clear(&packed);
+    buffer_clear(&out);
+
     Compression compression;
     assert_int_equal(compression_detect("x.csv", "\x1f\x8b\x08", 3, &compression, NULL), 0);
     assert_int_equal(compression, COMPRESSION_GZIP);
@@ -486,7 +505,7 @@ static void a_file_that_changes_is_seen(void **state)
     char *path = make_folder();
     int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     Sha256 *sha256 = sha256_new();
-    for (int change = 0; change < 5; change++) {
+    for (int change = 0; change < 7; change++) {
         put_file(folder, "a.csv", "id\n1\n");
         /* Not now: a write in the same tick of the file system's clock would leave the time as it was. */
         struct timespec times[2] = { { .tv_sec = 1000000000 }, { .tv_sec = 1000000000 } };
@@ -505,6 +524,11 @@ static void a_file_that_changes_is_seen(void **state)
             put_file(folder, "a.csv", "id\n2\n"); /* same size */
         if (change == 3)
             put_file(folder, "a.csv", "id\n");
+        /* the time alone, by a second, by a nanosecond */
+        times[1].tv_sec += change == 5;
+        times[1].tv_nsec += change == 6;
+        if (change > 4)
+            utimensat(folder, "a.csv", times, 0);
         if (change == 4)
             unlinkat(folder, "a.csv", 0); /* what is open is still whole */
         if (r == 0)

@@ -43,6 +43,8 @@ static void what_is_wrong_is_said(void **state)
           "line 1, row 1, column \"flag\": the line has 11 characters, but the column ends at character "
           "13" },
         { "\n\n    Ann   xx1\n", "line 3, row 1, column \"id\": empty, but the column is required" },
+        { "   1Ann   xx1\r\n\r\n\r  x1Ann   xx1\n",
+          "1|'Ann'|true\nline 4, row 2, column \"id\": not an integer: \"x1\"" },
         { "  x1Ann   xx1\n", "line 1, row 1, column \"id\": not an integer: \"x1\"" },
         { "   1Ann   xx2\n", "line 1, row 1, column \"flag\": not a boolean (true, 1, yes, false, 0 or no): \"2\"" },
     };

@@ -28,6 +28,9 @@ static void lines_become_rows(void **state)
         { "\xef\xbb\xbf{\"id\":1}\n\n{\"id\":2}\n", "1|NULL|NULL|NULL\n2|NULL|NULL|NULL\n" },
         { "{\"id\":1,\"note\":null,\"price\":null,\"more\":null}\n", "1|NULL|NULL|NULL\n" },
         { "{\"id\":1,\"note\":\"\",\"price\":\"\",\"more\":\"\"}\n", "1|NULL|NULL|NULL\n" },
+        /* keys that begin alike where another stood before */
+        { "{\"id\":1,\"notes\":\"a\"}\n{\"id\":2,\"note\":\"b\"}\n{\"id\":3,\"notes\":\"c\"}\n",
+          "1|NULL|NULL|NULL\n2|'b'|NULL|NULL\n3|NULL|NULL|NULL\n" },
         /* other order, keys nobody asked for, then the first order again */
         { "{\"id\":1,\"note\":\"a\"}\n{\"x\":{\"id\":9},\"note\":\"b\",\"id\":2}\n{\"id\":3,\"note\":\"c\"}\n",
           "1|'a'|NULL|NULL\n2|'b'|NULL|NULL\n3|'c'|NULL|NULL\n" },

@@ -269,7 +269,7 @@ static const char *convert_float(const char *text, size_t n, RowsWriter *rows)
     const char *at = text, *end = text + n;
     bool negative = n > 0 && *at == '-';
     at += negative;
-    /* [-]digits[.digits] with at most 15 digits in all. */
+    /* [-]digits[.digits] with at most 15 digits, or 16 and no point: then the conversion alone rounds. */
     if (end - at < 1 || end - at > 16 || !is_digit(*at) || !is_digit(end[-1]))
         return float_slow(text, n, rows);
     uint64_t number = 0;
@@ -281,7 +281,7 @@ static const char *convert_float(const char *text, size_t n, RowsWriter *rows)
         for (; at < end && is_digit(*at); at++)
             number = number * 10 + (uint64_t)(*at - '0');
     }
-    if (at < end || number >= UINT64_C(1) << 53)
+    if (at < end)
         return float_slow(text, n, rows);
     double value = (double)number / powers[fraction];
     rows_put_float(rows, negative ? -value : value);

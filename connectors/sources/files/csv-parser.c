@@ -69,11 +69,10 @@ static uint64_t count_lines(const char *text, const char *end)
 /* The closing quote of the field whose opening quote is at START; NULL: not in the window. */
 static char *closing_quote(const CsvParser *parser, char *start, char *end, bool *doubled)
 {
-    bool ended = parser->input->ended;
     for (char *at = start + 1; (at = memchr(at, parser->quote, (size_t)(end - at)));) {
-        if (at + 1 == end)
-            return ended ? at : NULL;
-        if (at[1] != parser->quote)
+        /* At the window's end it may yet turn out to be the first of two; but then the record is not complete either.
+         */
+        if (at + 1 == end || at[1] != parser->quote)
             return at;
         *doubled = true;
         at += 2;
