@@ -148,8 +148,12 @@ static void log_problem(const Connection *connection)
 static void connection_configure(Connection *connection, ConnectionConfig *config)
 {
     ScheduleEntry *entry = &connection->schedule;
-    if (connection->config == config)
+    if (connection->config == config) {
+        /* The file is as it was, but what it names may have been put right: a secret, a folder, a table. */
+        if (entry->waits_for_configuration)
+            schedule_reconfigured(entry, config->frequency_s, clock_wall_ms());
         return;
+    }
     bool first = !connection->config && !connection->problem;
     connection_config_free(connection->config);
     connection->config = connection_config_ref(config);

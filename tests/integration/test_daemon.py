@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -395,6 +396,23 @@ def test_reload_adds_changes_and_removes(wherry):
     wherry.ctl("reload")
     gone = wherry.ctl("status", "orders", status=None)
     assert gone.returncode != 0 and "orders" in gone.stderr
+
+
+def test_reload_tries_again_what_failed_by_configuration(wherry):
+    """What was wrong need not be in the file: here it is the table."""
+    with sqlite3.connect(wherry.database) as database:
+        database.execute("CREATE TABLE orders (something_else TEXT)")
+    database.close()
+    wherry.pipeline("orders", frequency="24h")
+    wherry.drop("a.csv", "id,note,amount\n1,x,1\n")
+    wherry.start()
+    wherry.daemon.wait_log("something_else")
+    wait_for(lambda: wherry.status()["outcome"] == "failed", "the failed sync's end")
+    with sqlite3.connect(wherry.database) as database:
+        database.execute("DROP TABLE orders")
+    database.close()
+    wherry.ctl("reload")
+    wait_for(lambda: wherry.ids() == [1], "the sync after the reload")
 
 
 def test_a_broken_file_is_shown_and_harms_no_other(wherry):
