@@ -651,7 +651,8 @@ static int bind_socket(Control *control, const char *runtime_dir, int *ret, Erro
         return -1;
     }
     if (control->has_group && lchown(path, (uid_t)-1, control->group) < 0)
-        log_warning("control: \"%s\" cannot be given to the group \"%s\": %s", path, CONTROL_GROUP, error_errno_text(errno));
+        log_warning("control: \"%s\" cannot be given to the group \"%s\": %s", path, CONTROL_GROUP,
+                    error_errno_text(errno));
 
     control->socket_path = take_ptr(path);
     control->socket_device = status.st_dev;
