@@ -9,6 +9,14 @@
 #include "lib/basics/text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+const char *__lsan_default_suppressions(void);
+
+/* libfyaml 0.7 forgets a buffer of 4 KiB when a syntax error follows a quoted key with many escapes. What we would
+ * forget to give back to it, the unit tests find. */
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:libfyaml.so\n";
+}
 
 static void check_text(const char *text)
 {
