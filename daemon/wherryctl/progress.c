@@ -114,7 +114,9 @@ static void gather_parts(const Progress *progress, const json_t *report, size_t 
         parts_add(ret, room, xasprintf("%s of %s", print_bytes(bytes, number), print_bytes(total, of)));
     else if (bytes > 0)
         parts_add(ret, room, xstrdup(print_bytes(bytes, number)));
-    if (progress->rows_per_ms > 0)
+    if (total > 0 && bytes >= total && rows > 0) /* all is read: a rate would only sink while the writer finishes */
+        parts_add(ret, room, xasprintf("%s rows, committing", print_count(rows, number)));
+    else if (progress->rows_per_ms > 0)
         parts_add(ret, room, xasprintf("%s rows/s", print_count((int64_t)(progress->rows_per_ms * 1000), number)));
     else if (rows > 0)
         parts_add(ret, room, xasprintf("%s rows", print_count(rows, number)));

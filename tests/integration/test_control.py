@@ -145,6 +145,8 @@ LOADING = [
     0.25,
     report(rows=800000, bytes=30400000, bytes_total=45600000, file="big.csv"),
     0.25,
+    report(rows=1234567, bytes=45600000, bytes_total=45600000, file="big.csv"),
+    0.25,
     report(continues=False, run=RUN),
 ]
 
@@ -530,7 +532,8 @@ def test_follow_draws_a_bar_on_a_terminal(wherry, script):
     frames = re.findall(r"\r([^\r]*)\x1b\[K", drawn)
     bars = [frame for frame in frames if "%" in frame]
     assert re.search(r"orders  \[-+\]   0%  0 B of 45\.6 MB", bars[0])
-    assert re.search(r"\[#+-+\]  66%  30\.4 MB of 45\.6 MB  [0-9,]+ rows/s  [0-9.]+ s left  big\.csv", bars[-1]), bars
+    assert re.search(r"\[#+-+\]  66%  30\.4 MB of 45\.6 MB  [0-9,]+ rows/s  [0-9.]+ s left  big\.csv", bars[-2]), bars
+    assert re.search(r"\[#+\] 100%  45\.6 MB of 45\.6 MB  1,234,567 rows, committing  big\.csv", bars[-1]), bars
     assert frames[-1] == ""  # cleared at the end, for the summary
     assert "succeeded" in last and "1,234,567 rows, 45.6 MB, 3 files seen, 2 committed, 1 skipped" in last
     assert "\x1b[32msucceeded\x1b[0m" in last
