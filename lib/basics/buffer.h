@@ -41,7 +41,8 @@ static inline size_t buffer_length(const Buffer *buffer)
 }
 static inline uint8_t *buffer_bytes(const Buffer *buffer)
 {
-    return buffer->data + buffer->begin;
+    /* NULL + 0 is undefined in C (C11 6.5.6) */
+    return buffer->data ? buffer->data + buffer->begin : NULL;
 }
 static inline void buffer_reset(Buffer *buffer)
 {
