@@ -24,18 +24,20 @@ typedef struct CompressionType {
     const char *name;
     const char *magic;
     size_t magic_length;
-    bool told_by_magic; /* no text begins so */
-    int filter;
+    bool told_by_magic;               /* no text begins so */
+    int filter;                       /* libarchive's code */
+    int (*support)(struct archive *); /* not by its code, which would link every filter there is */
 } CompressionType;
 
 static const CompressionType types[] = {
-    [COMPRESSION_GZIP] = { ".gz", "gzip", "\x1f\x8b", 2, true, 0 },
-    [COMPRESSION_ZSTD] = { ".zst", "zstd", "\x28\xb5\x2f\xfd", 4, true, ARCHIVE_FILTER_ZSTD },
-    [COMPRESSION_BZIP2] = { ".bz2", "bzip2", "BZh", 3, false, ARCHIVE_FILTER_BZIP2 },
+    [COMPRESSION_GZIP] = { ".gz", "gzip", "\x1f\x8b", 2, true, 0, NULL },
+    [COMPRESSION_ZSTD] = { ".zst", "zstd", "\x28\xb5\x2f\xfd", 4, true, ARCHIVE_FILTER_ZSTD,
+                           archive_read_support_filter_zstd },
+    [COMPRESSION_BZIP2] = { ".bz2", "bzip2", "BZh", 3, false, ARCHIVE_FILTER_BZIP2, archive_read_support_filter_bzip2 },
     [COMPRESSION_XZ] = { ".xz", "xz",
                          "\xfd"
                          "7zXZ\0",
-                         6, true, ARCHIVE_FILTER_XZ },
+                         6, true, ARCHIVE_FILTER_XZ, archive_read_support_filter_xz },
 };
 
 struct Unpacker {
@@ -96,8 +98,7 @@ int unpacker_new(Unpacker **ret, ByteStream source, Compression compression, uin
     }
     unpacker->archive = archive_read_new();
     /* ARCHIVE_WARN says that the library was built without this filter and would run a program for it. */
-    if (!unpacker->archive ||
-        archive_read_support_filter_by_code(unpacker->archive, types[compression].filter) != ARCHIVE_OK ||
+    if (!unpacker->archive || types[compression].support(unpacker->archive) != ARCHIVE_OK ||
         archive_read_support_format_raw(unpacker->archive) != ARCHIVE_OK ||
         archive_read_support_format_empty(unpacker->archive) != ARCHIVE_OK) {
         *ret = unpacker_free(unpacker);
