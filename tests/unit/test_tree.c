@@ -379,13 +379,14 @@ static int remove_cgroup(const char *path)
     return rmdir(path) < 0 ? 1 : left;
 }
 
-static int run_in_cgroup(const char *path)
+static int run_in_cgroup(char **path)
 {
-    _cleanup_(freep) char *procs = xasprintf("%s/cgroup.procs", path);
+    _cleanup_(freep) char *procs = xasprintf("%s/cgroup.procs", *path);
     pid_t child = fork();
     if (child == 0) {
         int fd = open(procs, O_WRONLY | O_CLOEXEC);
         free(take_ptr(procs));
+        free(take_ptr(*path));
         if (fd < 0 || write(fd, "0", 1) != 1)
             _exit(1);
         close(fd);
@@ -393,7 +394,7 @@ static int run_in_cgroup(const char *path)
     }
     int status;
     waitpid(child, &status, 0);
-    return remove_cgroup(path) | status;
+    return remove_cgroup(*path) | status;
 }
 
 int main(void)
@@ -401,7 +402,7 @@ int main(void)
     _cleanup_(freep) char *cgroup = make_delegated_cgroup();
     int failed = 0;
     if (cgroup)
-        failed = run_in_cgroup(cgroup);
+        failed = run_in_cgroup(&cgroup);
     else
         print_message("no cgroup can be made here: only the subreaper is tested\n");
     return run_all("tree under a subreaper") != 0 || failed != 0;
