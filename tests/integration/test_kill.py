@@ -29,7 +29,7 @@ CALLS = (
     "write writev pwrite64 sendto sendmsg fsync fdatasync sync_file_range ftruncate rename renameat renameat2 "
     "unlink unlinkat pipe pipe2 read recvfrom recvmsg splice"
 ).split()
-KILLS_PER_KIND = 3
+KILLS_PER_KIND = 10
 ROWS = 400
 
 
