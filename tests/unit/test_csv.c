@@ -228,8 +228,10 @@ static void write_field(Buffer *to, const Buffer *field, unsigned *seed)
     }
     buffer_append_string(to, "\"");
     for (size_t i = 0; i < buffer_length(field); i++)
-        buffer_append(to, "\"\"" + (text[i] != '"'), text[i] == '"' ? 2 : 0),
-            buffer_append(to, &text[i], text[i] != '"');
+        if (text[i] == '"')
+            buffer_append_string(to, "\"\"");
+        else
+            buffer_append(to, &text[i], 1);
     buffer_append_string(to, "\"");
 }
 

@@ -380,10 +380,7 @@ static void one_descriptor_serves_many_files(void **state)
 {
     Charset *charset = NULL;
     assert_int_equal(charset_new(&charset, "utf-16", NULL), 0);
-    static const char *const files[] = { "\xfe\xff\0a",
-                                         "\xff\xfe"
-                                         "a\0",
-                                         "\xfe\xff\0a" };
+    static const char *const files[] = { "\376\377\0a", "\377\376a\0", "\376\377\0a" };
     for (size_t i = 0; i < ELEMENTSOF(files); i++) {
         Pieces pieces = { .data = files[i], .n = 4 };
         ByteStream stream = charset_stream(charset, (ByteStream){ pieces_read, &pieces });
