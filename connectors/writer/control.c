@@ -63,24 +63,25 @@ int control_take(Writer *writer, Error *error)
 {
     if (writer->control.fd < 0)
         return 0;
-    while (!writer->daemon_gone && is_ready(writer->control.fd, POLLIN)) {
-        int r = channel_fill(&writer->control, error);
-        if (r < 0)
-            return -1;
-        if (r == CHANNEL_E_NOTHING)
-            break;
-        if (r == CHANNEL_E_END) {
-            writer->daemon_gone = true;
-            break;
-        }
+    for (;;) {
+        /* First what is here already: frames may have come together with BEGIN. */
         Frame frame;
+        int r;
         while ((r = frame_reader_next(&writer->control.reader, &frame, error)) == 0)
             if (take_frame(writer, &frame, error) < 0)
                 return -1;
         if (r < 0)
             return -1;
+        if (writer->daemon_gone || !is_ready(writer->control.fd, POLLIN))
+            return 0;
+        r = channel_fill(&writer->control, error);
+        if (r < 0)
+            return -1;
+        if (r == CHANNEL_E_NOTHING)
+            return 0;
+        if (r == CHANNEL_E_END)
+            writer->daemon_gone = true;
     }
-    return 0;
 }
 
 int control_check(const Writer *writer, Error *error)

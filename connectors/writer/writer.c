@@ -150,6 +150,9 @@ static int wait_for_input(Writer *writer, const Channel *pipe, bool *ret_pipe, E
     int timeout;
     if (apply_deferred(writer, &timeout, error) < 0)
         return -1;
+    /* What writer_pulse() noted during a long call waits for an answer, and will not come in again. */
+    if (writer->question_count > 0 || writer->worker_gone || writer->cancelled)
+        timeout = 0;
     struct pollfd pollers[] = { { .fd = writer->control.fd, .events = POLLIN }, { .fd = pipe->fd, .events = POLLIN } };
     int n = poll(pollers, ELEMENTSOF(pollers), timeout);
     if (n < 0 && errno != EINTR)

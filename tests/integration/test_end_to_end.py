@@ -530,3 +530,14 @@ def test_a_table_has_one_owner(wherry):
     assert run["outcome"] == "failed"
     assert '"orders"' in run["error"]
     assert wherry.ids() == [1, 2, 3]
+
+
+def test_several_files_that_take_their_time(wherry):
+    """The worker asks about the next file while the writer is deep in the one before: the question must not be lost."""
+    wherry.pipeline("orders")
+    wherry.start()
+    for number in range(4):
+        lines = "".join(f"{number * 60000 + i},some note of a row,{i}.25\n" for i in range(60000))
+        wherry.drop(f"{number}.csv", "id,note,amount\n" + lines)
+    run = wherry.sync()
+    assert run["committed"] == 4 and run["rows_committed"] == 240000
