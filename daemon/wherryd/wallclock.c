@@ -14,6 +14,7 @@ struct WallClock {
     uv_poll_t poll;
     int fd;
     int64_t due_ms;
+    bool jumped; /* seen while setting the timer, not told yet */
     WallClockCallback callback;
     void *userdata;
 };
@@ -31,15 +32,24 @@ void wall_clock_set(WallClock *clock, int64_t due_ms)
         when.it_value = (struct timespec){ .tv_nsec = 1 }; /* 0 would disarm it */
     else if (due_ms / 1000 < FAR_AWAY_S)
         when.it_value = (struct timespec){ .tv_sec = due_ms / 1000, .tv_nsec = due_ms % 1000 * 1000000 };
-    /* ECANCELED: the clock was set since the last read; armed nevertheless, and readable. */
-    timerfd_settime(clock->fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &when, NULL);
+    int r = timerfd_settime(clock->fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &when, NULL);
+    if (r < 0 && errno == ECANCELED) {
+        /* The clock was set since the last read. The timer is armed all the same, but has forgotten it: read() will not
+         * say so any more (fs/timerfd.c, timerfd_canceled() and timerfd_setup()). So it rings at once. */
+        clock->jumped = true;
+        clock->due_ms = -1;
+        when.it_value = (struct timespec){ .tv_nsec = 1 };
+        timerfd_settime(clock->fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &when, NULL);
+    }
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
     WallClock *clock = poll->data;
     uint64_t count;
-    bool jumped = read(clock->fd, &count, sizeof count) < 0 && errno == ECANCELED;
+    bool jumped = clock->jumped;
+    jumped |= read(clock->fd, &count, sizeof count) < 0 && errno == ECANCELED;
+    clock->jumped = false;
     clock->due_ms = -1; /* spent: the next setting goes to the kernel whatever it is */
     clock->callback(jumped, clock->userdata);
 }
