@@ -122,7 +122,7 @@ static int put(Ledger *ledger, Offer *offer, FileState state, const char *error_
     row.error = (char *)error_text;
     row.doubted = false;
     row.updated_ms = 0;
-    if (!offer->known)
+    if (!offer->known && state != FILE_STATE_COMMITTED)
         row.rows = -1;
     return store_file_put(ledger->store, ledger->connection, &row, error);
 }
@@ -220,12 +220,13 @@ int ledger_file_seen(Ledger *ledger, FrameText name, const uint8_t hash[static S
     FileState state = offer.known ? offer.record.state : FILE_STATE_PENDING;
     if (offer.known && state != FILE_STATE_PENDING && of_this_run(ledger, &offer.record))
         return skip_in_this_run(ledger, &offer, ret, error);
+    /* Before `forced`: a requeue gives a file new attempts, not endless ones. */
+    if (state == FILE_STATE_FAILED && offer.record.attempts >= ledger->retry_cap && !ledger->full)
+        return skip_at_cap(ledger, &offer, ret, error);
     if (ledger->full || offer.record.forced)
         return load(ledger, &offer, ret, error);
     if (state == FILE_STATE_COMMITTED && !offer.record.doubted)
         return skip_loaded(ledger, &offer, ret, error);
-    if (state == FILE_STATE_FAILED && offer.record.attempts >= ledger->retry_cap)
-        return skip_at_cap(ledger, &offer, ret, error);
     return ask(ledger, &offer, ret);
 }
 
@@ -305,6 +306,8 @@ static int done_later(Ledger *ledger, Offer *offer, bool changed, char **ret_not
     if (changed) {
         ledger->counts->skipped++;
         *ret_note = xasprintf("file \"%s\" changed while it was read: it waits for the next sync", offer->name);
+    } else {
+        ledger->counts->failed++;
     }
     return 0;
 }

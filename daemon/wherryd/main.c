@@ -283,13 +283,14 @@ static void start_signals(Daemon *daemon)
 
 static int start(Daemon *daemon, Error *error)
 {
-    if (manager_start(daemon->manager, error) < 0)
-        return -1;
     if (arg_action == ACTION_ONCE)
-        return 0;
+        return manager_start(daemon->manager, error);
+    /* The socket first: where another wherryd listens, nothing must have been started. Nobody is answered before the
+     * loop runs. */
     if (paths_make(arg_paths.runtime_dir, 0755, error) < 0 ||
         control_new(&daemon->loop, daemon->manager, arg_paths.runtime_dir, listen_descriptor(), &daemon->control,
-                    error) < 0)
+                    error) < 0 ||
+        manager_start(daemon->manager, error) < 0)
         return -1;
     daemon->notify = notify_new(&daemon->loop);
     notify_ready();

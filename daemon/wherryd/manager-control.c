@@ -189,7 +189,11 @@ int manager_resume(Manager *manager, const char *name, Error *error)
         return r;
     ScheduleEntry before = connection->schedule;
     schedule_resumed(&connection->schedule, clock_wall_ms());
-    return put_paused(connection, &before, error);
+    if (put_paused(connection, &before, error) < 0)
+        return -1;
+    if (connection->watch)
+        connection_arrived(connection); /* what came while it was paused */
+    return 0;
 }
 
 static int append_run(const RunRecord *run, void *userdata)

@@ -36,6 +36,7 @@ typedef struct Connection {
     bool paused_known;    /* ordered by a person, whatever the file says */
     bool removed;         /* its file is gone; freed with its run */
     bool watch_pending;   /* files came while it ran */
+    bool watch_is_new;    /* until the first look at what is there already */
     bool kept;            /* during a reload: its file is still there */
 } Connection;
 
@@ -100,7 +101,8 @@ void manager_reschedule(Connection *connection); /* its due time may have change
 void manager_arm(Manager *manager);              /* after one or several of them */
 Connection *connection_free(Connection *connection);
 void connection_count_at_cap(Connection *connection);
-void manager_run_gone(Manager *manager); /* a run has left the list */
+void connection_arrived(Connection *connection); /* files came: run, now or after the run that is */
+void manager_run_gone(Manager *manager);         /* a run has left the list */
 
 /* manager-run.c */
 /* Queues a run of CONNECTION (which has none), starting it at once where there is a place. NULL run_id: a fresh one. */

@@ -100,9 +100,8 @@ void connection_count_at_cap(Connection *connection)
                                  &connection->files_at_cap, NULL);
 }
 
-static void on_arrived(void *userdata)
+void connection_arrived(Connection *connection)
 {
-    Connection *connection = userdata;
     if (connection->manager->stopping || connection->schedule.paused || !connection->config)
         return;
     if (connection->run) {
@@ -113,10 +112,16 @@ static void on_arrived(void *userdata)
     run_pump(connection->manager);
 }
 
+static void on_arrived(void *userdata)
+{
+    connection_arrived(userdata);
+}
+
 static void connection_watch(Connection *connection)
 {
     Manager *manager = connection->manager;
     connection->watch = watch_free(connection->watch);
+    connection->watch_is_new = true;
     if (!connection->config || !connection->config->watch_dir || manager->options.once)
         return;
     _cleanup_(error_clear) Error error = {};
@@ -157,6 +162,10 @@ static void connection_configure(Connection *connection, ConnectionConfig *confi
     bool first = !connection->config && !connection->problem;
     connection_config_free(connection->config);
     connection->config = connection_config_ref(config);
+    if (connection->run && !connection->run->sync) { /* it will start with what the file says now */
+        admission_remove(connection->manager->admission, connection->run);
+        admission_add(connection->manager->admission, connection->run, config->identity, config->local);
+    }
     free(take_ptr(connection->problem));
     if (!connection->paused_known)
         entry->paused = config->paused;
@@ -387,6 +396,12 @@ static void manager_settle(Manager *manager)
     admission_resize(manager->admission, manager->set->daemon.max_syncs);
     for (size_t i = 0; i < manager->connection_count; i++)
         manager_reschedule(manager->connections[i]);
+    for (size_t i = 0; i < manager->connection_count; i++) {
+        Connection *connection = manager->connections[i];
+        if (connection->watch && connection->watch_is_new)
+            connection_arrived(connection); /* what came while nobody watched */
+        connection->watch_is_new = false;
+    }
     manager_arm(manager);
     run_pump(manager);
     manager_status(manager);
@@ -476,6 +491,8 @@ static int recall_each(StoredConnection *stored, void *userdata)
     return 0;
 }
 
+#define ABANDONED "wherryd ended while this sync ran"
+
 static int abandoned_each(const char *name, const char *trigger, void *userdata)
 {
     Manager *manager = userdata;
@@ -486,6 +503,12 @@ static int abandoned_each(const char *name, const char *trigger, void *userdata)
     uint64_t random = 0;
     (void)!getrandom(&random, sizeof random, 0);
     schedule_finished(&connection->schedule, clock_wall_ms(), SCHEDULE_FAILED, manual, random);
+    connection->last_outcome = "failed";
+    free(connection->last_error);
+    connection->last_error = xstrdup(ABANDONED);
+    int64_t reclaimed; /* nobody processes these any more */
+    if (store_files_reclaim(manager->store, name, &reclaimed, NULL) < 0)
+        return -1;
     return store_connection_put_schedule(manager->store, name, &connection->schedule, connection->paused_known, false,
                                          NULL);
 }
@@ -497,7 +520,7 @@ static int manager_recall(Manager *manager, Error *error)
     if (store_connection_each(manager->store, recall_each, manager, error) < 0 ||
         store_begin(manager->store, error) < 0)
         return -1;
-    if (store_runs_abandoned(manager->store, "wherryd ended while this sync ran", abandoned_each, manager, error) < 0) {
+    if (store_runs_abandoned(manager->store, ABANDONED, abandoned_each, manager, error) < 0) {
         store_rollback(manager->store);
         return -1;
     }
@@ -555,9 +578,6 @@ int manager_start(Manager *manager, Error *error)
                 "started: %zu connection%s, %zu broken; syncs are held together by %s", manager->connection_count,
                 manager->connection_count == 1 ? "" : "s", broken, trees_describe(manager->trees));
     manager_settle(manager);
-    for (size_t i = 0; i < manager->connection_count; i++)
-        if (manager->connections[i]->watch)
-            on_arrived(manager->connections[i]); /* what came while nobody watched */
     return 0;
 }
 
@@ -606,9 +626,9 @@ void manager_stop(Manager *manager, void (*stopped)(void *userdata), void *userd
         next = run->next;
         run->interrupted = true;
         if (run->sync)
-            sync_cancel(run->sync, "wherryd was stopped");
+            sync_cancel(run->sync, manager->options.once ? "interrupted" : "wherryd was stopped");
         else
-            run_drop(run, "wherryd was stopped");
+            run_drop(run, manager->options.once ? "interrupted" : "wherryd was stopped");
     }
     if (!manager->runs)
         when_stopped(manager);

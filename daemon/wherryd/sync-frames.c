@@ -170,14 +170,21 @@ static void count_failed_file(Sync *sync, const char *message)
         sync->first_failure = xstrdup(message);
 }
 
+/* A warning that a program's words brought about: as bounded in rate as its own lines. */
+static void warn_within_limit(Side *side, const char *message, bool repeat)
+{
+    if (!repeat && within_limit(side)) {
+        sync_warn(side->sync, "%s", message);
+        return;
+    }
+    _cleanup_(freep) char *masked = sync_masked(side->sync, message, strlen(message));
+    add_warning(side->sync, masked);
+}
+
 static void say_note(Sync *sync, const LedgerAnswer *answer)
 {
-    if (!answer->note)
-        return;
-    if (answer->repeat)
-        add_warning(sync, answer->note);
-    else
-        sync_warn(sync, "%s", answer->note);
+    if (answer->note)
+        warn_within_limit(&sync->worker, answer->note, answer->repeat);
 }
 
 static void answer_worker(Sync *sync, const uint8_t hash[static SHA256_SIZE], LedgerVerdict verdict)
@@ -185,6 +192,7 @@ static void answer_worker(Sync *sync, const uint8_t hash[static SHA256_SIZE], Le
     Frame frame = { .type = FRAME_FILE_VERDICT,
                     .file_verdict = { .verdict = verdict == LEDGER_LOAD ? FILE_LOAD : FILE_SKIP } };
     memcpy(frame.file_verdict.hash, hash, SHA256_SIZE);
+    sync->files_open += verdict == LEDGER_LOAD;
     program_send(&sync->worker.program, &frame);
 }
 
@@ -193,6 +201,10 @@ static void take_file_seen(Side *side, const Frame *frame)
     Sync *sync = side->sync;
     if (sync->asked) {
         fail_side_with(side, "it asks about a file while a question is open");
+        return;
+    }
+    if (sync->files_open >= SYNC_FILES_OPEN_MAX) {
+        fail_side_with(side, "it asks for more files than it sends");
         return;
     }
     Error error = {};
@@ -241,7 +253,7 @@ static void take_file_note(Side *side, const Frame *frame)
     ledger_file_note(sync->ledger, frame->file_note.failed);
     if (frame->file_note.failed)
         count_failed_file(sync, message);
-    sync_warn(sync, "%s", message);
+    warn_within_limit(side, message, false);
 }
 
 /* A commit is news only once: a writer may report a file's both as FILE_DONE and as COMMITTED. */
@@ -277,14 +289,18 @@ static void take_file_done(Side *side, const Frame *frame)
 {
     Sync *sync = side->sync;
     _cleanup_(freep) char *why = printable_text(sync, frame->file_done.error), *note = NULL;
+    /* ABORTED is not the file's fault, so it counts no attempt, but it is not loaded: that must not go unsaid. */
+    if (frame->file_done.outcome == FILE_END_FAILED || frame->file_done.outcome == FILE_END_ABORTED) {
+        count_failed_file(sync, why);
+        if (within_limit(side))
+            log_message(LOG_ERR, &sync->context, "%s", why);
+    }
+    if (sync->files_open > 0)
+        sync->files_open--;
     Error error = {};
     if (record_file_done(sync, frame, frame_text(why), &note, &error) < 0) {
         fail_for_ledger(side, &error);
         return;
-    }
-    if (frame->file_done.outcome == FILE_END_FAILED) {
-        count_failed_file(sync, why);
-        log_message(LOG_ERR, &sync->context, "%s", why);
     }
     if (note)
         sync_warn(sync, "%s", note);
@@ -303,6 +319,8 @@ static void take_opened(Side *side, const Frame *frame)
 {
     Sync *sync = side->sync;
     Error error = {};
+    if (sync->state >= ENDING)
+        return; /* it was on its way when the sync ended */
     if (sync->state != OPENING || sync->committed_state) {
         fail_side_with(side, "it opened twice");
         return;
@@ -378,12 +396,20 @@ static void replace(char **field, char *value)
     *field = value;
 }
 
+/* A worker says so after each block that it has hashed, which counts for nothing else yet. */
+static bool is_scanning(const Frame *frame)
+{
+    static const char scanning[] = "scanning";
+    return frame->progress.phase.length == sizeof scanning - 1 &&
+           memcmp(frame->progress.phase.data, scanning, sizeof scanning - 1) == 0;
+}
+
 static void take_progress(Side *side, const Frame *frame)
 {
     Sync *sync = side->sync;
     /* A worker must move something; a writer that merges for minutes says that it still does. */
     bool moved = side->is_writer || frame->progress.rows > sync->rows || frame->progress.bytes > sync->bytes ||
-                 frame->progress.bytes_total != sync->bytes_total;
+                 frame->progress.bytes_total != sync->bytes_total || is_scanning(frame);
     if (moved)
         sync_moved(sync);
     sync->rows = MAX_OF(sync->rows, frame->progress.rows);

@@ -85,6 +85,7 @@ struct Sync {
     int64_t progress_at_ms;
 
     int64_t files_failed;
+    uint32_t files_open; /* told to load, not reported yet */
     char *first_failure;
     unsigned unreleased; /* programs and the timer */
 };

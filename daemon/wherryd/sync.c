@@ -184,7 +184,10 @@ static ErrorKind decide(Sync *sync)
     RunRecord *record = sync->record;
     const char *outcome = "succeeded";
     ErrorKind kind = ERROR_NONE;
-    if (all_done(sync)) {
+    /* A cancel or a stall that came too late is none; but what could not be recorded did not go well, however complete.
+     */
+    bool unrecorded = sync->forced_outcome && strcmp(sync->forced_outcome, "failed") == 0;
+    if (all_done(sync) && !unrecorded) {
         if (sync->files_failed > 0) {
             outcome = "failed";
             record->error = sync->files_failed == 1 ? xstrdup(sync->first_failure)

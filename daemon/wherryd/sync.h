@@ -10,10 +10,12 @@
 #include "daemon/wherryd/store.h"
 #include "daemon/wherryd/tree.h"
 
-#define SYNC_END_BOUND_MS (10 * 1000)      /* from CANCEL, or the last thing that a program had to say, to SIGKILL */
-#define SYNC_PROGRESS_INTERVAL_MS 100      /* at most this often is progress handed on */
-#define SYNC_WARNINGS_MAX 100              /* kept in the run's record; all are logged */
-#define SYNC_PROCESSES_MAX 256             /* of one sync, grandchildren included */
+#define SYNC_END_BOUND_MS (10 * 1000) /* from CANCEL, or the last thing that a program had to say, to SIGKILL */
+#define SYNC_PROGRESS_INTERVAL_MS 100 /* at most this often is progress handed on */
+#define SYNC_WARNINGS_MAX 100         /* kept in the run's record; all are logged */
+#define SYNC_PROCESSES_MAX 256        /* of one sync, grandchildren included */
+#define SYNC_FILES_OPEN_MAX \
+    32768 /* files that a worker was told to load and the writer has not reported: more than the pipe holds */
 #define SYNC_WORKER_PAYLOAD_MAX (1u << 20) /* of a worker's frames on its socket: none of them is large */
 
 typedef enum SyncTask {

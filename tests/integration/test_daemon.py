@@ -12,6 +12,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -174,7 +175,8 @@ while not os.path.exists({str(pid_file)!r}) or not open({str(pid_file)!r}).read(
     started = time.monotonic()
     assert wherry.sync()["outcome"] == "succeeded"
     assert time.monotonic() - started < 9  # not by a deadline
-    assert not Path(f"/proc/{pid_file.read_text()}").exists()
+    # dead by now; that its parent reaps it may take a moment longer
+    wait_for(lambda: not Path(f"/proc/{pid_file.read_text()}").exists(), "the orphan's end", timeout=5)
 
 
 def test_a_worker_that_does_not_listen_is_killed_within_the_bound(wherry, programs):
@@ -208,6 +210,25 @@ def test_the_same_progress_over_and_over_is_none(wherry, programs):
 
 
 # --- what programs print ---
+
+
+def test_a_file_whose_reading_breaks_off_fails_the_run(wherry, programs):
+    """It is not the file's fault, so no attempt is counted; but a run that has not loaded it did not succeed."""
+    body = """
+    file = digest(b"x")
+    put(hello())
+    send("FILE_SEEN", hash=file, size=1, name="x.csv")
+    receive("FILE_VERDICT")
+    put(encode("FILE_BEGIN", hash=file, size=1, name="x.csv"))
+    put(encode("FILE_END", outcome=ABORTED, hash=file, error="x.csv: input/output error"))
+    put(encode("END"))
+    send("DONE")
+    """
+    start_with_worker(wherry, programs, textwrap.dedent(body))
+    run = wherry.sync(status=1)
+    assert run["outcome"] == "failed" and run["error"] == "x.csv: input/output error"
+    assert run["failed"] == 1
+    assert [file["attempts"] for file in wherry.files()] == [0]
 
 
 def test_what_a_worker_prints_is_one_line_each_and_forges_nothing(wherry, programs):
@@ -357,6 +378,23 @@ def test_files_that_arrive_while_a_watched_sync_runs_are_the_next_runs(wherry, p
     wait_for(lambda: len(wherry.ctl_json("runs", "orders")["runs"]) == 2, "a second run")
     wait_state(wherry, "idle")
     assert {run["trigger"] for run in wherry.ctl_json("runs", "orders")["runs"]} == {"watch"}
+
+
+def test_files_that_came_while_nobody_watched_are_loaded(wherry):
+    """By hand only, so that nothing but the watch can load them: while paused, and in a folder that a reload brings."""
+    source = {"type": "files", "dir": str(wherry.incoming), "watch": True}
+    wherry.pipeline("orders", source=source)
+    wherry.start()
+    wait_for(lambda: wherry.status()["outcome"] == "succeeded", "the first look")
+    wherry.ctl("pause", "orders")
+    wherry.drop("a.csv", "id,note,amount\n1,x,1\n")
+    wherry.ctl("resume", "orders")
+    wait_for(lambda: wherry.ids() == [1], "the file that came during the pause")
+    other = wherry.root / "other"
+    other.mkdir()
+    wherry.drop("b.csv", "id,note,amount\n2,x,1\n", folder=other)
+    wherry.pipeline("orders", source={**source, "dir": str(other)})
+    wait_for(lambda: wherry.ids() == [1, 2], "the file in the new folder")
 
 
 def test_a_paused_connection_is_not_woken_by_files(wherry):
