@@ -41,8 +41,9 @@ static inline size_t buffer_length(const Buffer *buffer)
 }
 static inline uint8_t *buffer_bytes(const Buffer *buffer)
 {
-    /* NULL + 0 is undefined in C (C11 6.5.6) */
-    return buffer->data ? buffer->data + buffer->begin : NULL;
+    /* Of an empty buffer too a pointer that may be added to and handed to memcpy(), which NULL may not
+     * (C11 6.5.6, 7.1.4). */
+    return buffer->data ? buffer->data + buffer->begin : (uint8_t *)(uintptr_t) "";
 }
 static inline void buffer_reset(Buffer *buffer)
 {

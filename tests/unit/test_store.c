@@ -477,7 +477,7 @@ static int on_tmpfs(int (*body)(void))
 {
     pid_t pid = fork();
     if (pid == 0) {
-        if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0 ||
             mkdir(in_folder("state"), 0755) < 0 || mount("tmpfs", in_folder("state"), "tmpfs", 0, "size=300k") < 0)
             _exit(77);
         _exit(body());
@@ -536,18 +536,18 @@ static int disk_full_at_open(void)
     close(fd);
     free(fill);
     Store *store = NULL;
-    Error error = { 0 };
+    _cleanup_(error_clear) Error error = { 0 };
     return says_disk_full(store_open(in_folder("state"), &store, &error), &error);
 }
 
 static int read_only(void)
 {
     Store *store = NULL;
-    Error error = { 0 };
+    _cleanup_(error_clear) Error error = { 0 };
     if (store_open(in_folder("state"), &store, &error) != 0)
         return 1;
     store_close(store);
-    if (mount(NULL, in_folder("state"), NULL, MS_REMOUNT | MS_RDONLY, NULL) < 0)
+    if (mount("none", in_folder("state"), "none", MS_REMOUNT | MS_RDONLY, NULL) < 0)
         return 77;
     int r = store_open(in_folder("state"), &store, &error);
     if (r == -1 && error.kind == ERROR_TEMPORARY && strstr(error.message, "/state/daemon") &&
