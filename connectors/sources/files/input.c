@@ -16,7 +16,11 @@
 
 void text_input_init(TextInput *input, ByteStream source, size_t block_size, size_t record_max)
 {
+    /* The slack from the start: a parser may add to `data` before there is a byte, which NULL does not allow (C11
+     * 6.5.6). */
     *input = (TextInput){ .source = source,
+                          .data = xcalloc(1, INPUT_SLACK),
+                          .allocated = INPUT_SLACK,
                           .block_size = block_size > 0 ? block_size : INPUT_BLOCK_SIZE,
                           .record_max = record_max };
 }
