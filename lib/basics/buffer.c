@@ -9,6 +9,8 @@
 
 #define BUFFER_FIRST_SIZE 256
 
+uint8_t buffer_nothing[16];
+
 static _Noreturn void out_of_memory(void)
 {
     static const char text[] = "out of memory\n";

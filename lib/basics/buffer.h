@@ -15,6 +15,7 @@ typedef struct Buffer {
     size_t allocated;
 } Buffer;
 
+extern uint8_t buffer_nothing[];   /* what an empty buffer shows */
 void buffer_clear(Buffer *buffer); /* frees; for _cleanup_ too */
 void buffer_reserve_slow(Buffer *buffer, size_t n);
 
@@ -41,9 +42,9 @@ static inline size_t buffer_length(const Buffer *buffer)
 }
 static inline uint8_t *buffer_bytes(const Buffer *buffer)
 {
-    /* Of an empty buffer too a pointer that may be added to and handed to memcpy(), which NULL may not
-     * (C11 6.5.6, 7.1.4). */
-    return buffer->data ? buffer->data + buffer->begin : (uint8_t *)(uintptr_t) "";
+    /* Of an empty buffer too a pointer that may be added to and handed to memcpy(), which NULL may not (C11 6.5.6,
+     * 7.1.4). */
+    return buffer->data ? buffer->data + buffer->begin : buffer_nothing;
 }
 static inline void buffer_reset(Buffer *buffer)
 {
