@@ -4,6 +4,7 @@
  * the source's and the destination's complete() whatever needs more than one key to judge. Everything that is wrong is
  * said in one go; only a file without a problem becomes a ConnectionConfig.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "daemon/wherryd/config-internal.h"
@@ -293,6 +294,7 @@ static ConnectionConfig *make_config(const char *name, const json_t *connection,
                                      const char *database)
 {
     const ConnectorKeys *source = keys[ROLE_SOURCE], *destination = keys[ROLE_DESTINATION];
+    assert(source && destination);
     const json_t *own = json_object_get(connection, "source");
     ConnectionConfig *config = xcalloc(1, sizeof(*config));
     config->references = 1;

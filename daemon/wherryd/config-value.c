@@ -212,11 +212,13 @@ static json_t *read_integer(const ValueContext *context, const Key *key, const Y
 
 static json_t *read_number(const ValueContext *context, const Key *key, const YamlNode *node)
 {
-    char *end;
-    double value = node->plain ? strtod(node->text, &end) : NAN;
-    if (isfinite(value) && *end == '\0' && end > node->text && value >= (double)key->minimum &&
-        (key->maximum == 0 || value <= (double)key->maximum))
-        return json_real(value);
+    if (node->plain) {
+        char *end;
+        double value = strtod(node->text, &end);
+        if (isfinite(value) && *end == '\0' && end > node->text && value >= (double)key->minimum &&
+            (key->maximum == 0 || value <= (double)key->maximum))
+            return json_real(value);
+    }
     char what[96];
     snprintf(what, sizeof(what), "a number from %" PRId64 " to %" PRId64, key->minimum, key->maximum);
     return wrong(context, key, node, what);

@@ -4,6 +4,7 @@
  * the YAML parser, so that a reload among ten thousand costs a few milliseconds. A file that was modified a moment ago
  * is not trusted to show its next change in its times, as with git's index, and is read again.
  */
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -452,6 +453,7 @@ static bool same_daemon_config(const ConfigSet *a, const ConfigSet *b)
 
 static void load_names(Load *load, int folder, const char *path, char *const *names)
 {
+    assert(names);
     size_t n = 0;
     while (names[n])
         n++;

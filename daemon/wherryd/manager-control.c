@@ -2,6 +2,7 @@
  * What people ask of the manager, through the control socket. Each function checks first and then acts; what it returns
  * is in the interface's JSON types already. Nothing waits: a sync's end comes as an event, a state through a callback.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "daemon/wherryd/log.h"
@@ -33,6 +34,7 @@ static json_t *connection_error(const Connection *connection)
         return json_text(connection->last_error);
     if (connection->files_at_cap == 0)
         return json_null();
+    assert(connection->config); /* else there is a problem */
     _cleanup_(freep) char *text =
         xasprintf("%lld file%s given up on after %u attempts; see them with \"wherryctl files %s --failed\"",
                   (long long)connection->files_at_cap, connection->files_at_cap == 1 ? " was" : "s were",

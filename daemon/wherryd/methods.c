@@ -6,6 +6,7 @@
  * it. Handlers hand over to the manager, which speaks the interface's types already, and turn its MANAGER_E_* into the
  * interface's errors. None of them waits: a sync's end arrives as an event, a state as a callback.
  */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -91,6 +92,7 @@ static void error_with_message(Call *call, const char *name, const Error *error)
 
 static void failed(Call *call, const Error *error)
 {
+    assert(error);
     error_with_message(call, error->kind == ERROR_CONFIGURATION ? MANAGER ".BadConfiguration" : MANAGER ".Failed",
                        error);
 }

@@ -4,6 +4,7 @@
  * plain events. The order that it can rely on: whatever the program said before it ended is delivered before its end
  * is, although the kernel may report the two the other way round.
  */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -288,6 +289,7 @@ void program_close(Program *program)
     program->reading = false;
     uv_poll_t *polls[] = { &program->exit_poll, &program->control_poll, &program->log_poll };
     unsigned handles = program->handles;
+    assert(handles <= ELEMENTSOF(polls));
     for (unsigned i = 0; i < handles; i++)
         uv_close((uv_handle_t *)polls[i], on_handle_closed);
     program->pidfd = close_fd(program->pidfd);

@@ -5,6 +5,7 @@
  */
 #include "daemon/wherryd/secret.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -71,6 +72,7 @@ static int fetch(const json_t *reference, char **ret, Error *error)
 {
     const char *kind = json_string_value(json_object_get(reference, "kind"));
     const char *name = json_string_value(json_object_get(reference, "name"));
+    assert(kind && name);
     _cleanup_(freep) char *printable = text_escape_shortened(name, strlen(name), 200);
     _cleanup_(freep) char *what = xasprintf("\"!%s %s\"", kind, printable);
     _cleanup_(freep) char *value = NULL;

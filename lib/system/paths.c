@@ -4,6 +4,7 @@
  * the fixed folders), and, for a user on a machine without an install, what the XDG base directory specification says.
  * Wherryd and wherryctl must come to the same answer without talking to each other, so that the rule stands here once.
  */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -68,6 +69,7 @@ static int from_xdg(const char *variable, const char *below_home, const char *la
 /* realpath() wants what exists; a state folder may not exist yet, and its parents may be symbolic links on purpose. */
 static int make_absolute(char **path, Error *error)
 {
+    assert(*path);
     if ((*path)[0] == '/')
         return 0;
     if ((*path)[0] == 0)

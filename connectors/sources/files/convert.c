@@ -9,6 +9,7 @@
  */
 #include "connectors/sources/files/convert.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <locale.h>
 #include <math.h>
@@ -283,6 +284,7 @@ static const char *convert_float(const char *text, size_t n, RowsWriter *rows)
     }
     if (at < end)
         return float_slow(text, n, rows);
+    assert(fraction < ELEMENTSOF(powers));
     double value = (double)number / powers[fraction];
     rows_put_float(rows, negative ? -value : value);
     return NULL;

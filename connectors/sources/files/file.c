@@ -74,7 +74,7 @@ ByteStream data_file_stream(DataFile *file)
 int data_file_drain(DataFile *file, Error *error)
 {
     _cleanup_(freep) void *block = xmalloc(DRAIN_BLOCK_SIZE);
-    size_t n;
+    size_t n = 0;
     do
         if (data_file_read(file, block, DRAIN_BLOCK_SIZE, &n, error) < 0)
             return -1;

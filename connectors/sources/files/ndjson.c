@@ -6,6 +6,7 @@
  * line before, and a key costs one comparison; only a surprise is looked up. What a key means is a slot: columns that
  * take the same key share one.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "connectors/sources/files/reader.h"
@@ -221,6 +222,7 @@ static int not_json(const NdjsonReader *ndjson, const yyjson_read_err *why, Erro
 /* One line of N bytes, behind which four bytes are borrowed for the parser's end mark. */
 static int put_line(NdjsonReader *ndjson, char *line, size_t n, RowsWriter *rows, Error *error)
 {
+    assert(line);
     char borrowed[YYJSON_PADDING_SIZE];
     memcpy(borrowed, line + n, sizeof(borrowed));
     memset(line + n, 0, sizeof(borrowed));
