@@ -83,6 +83,7 @@ static int fetch(const json_t *reference, char **ret, Error *error)
         r = read_secret_file(name, what, &value, error);
     else
         r = read_credential(name, what, &value, error);
+    assert(value || r != 0);
     size_t n = r == 0 ? strlen(value) : 0;
     if (r == 0 && n == 0)
         r = error_set(error, ERROR_CONFIGURATION, "the secret %s is empty", what);
