@@ -184,10 +184,10 @@ static void look_again(Watches *watches)
     for (Watch *watch = watches->all; watch; watch = watch->next) {
         if (watch->look_again) {
             watch->look_again = false;
-            bool was_there = watch->is_there;
             watch_attach(watch);
-            /* Between its making and this look, files may have arrived unseen. */
-            watch->pending |= watch->is_there && !was_there;
+            /* Between its making and this look, files may have arrived unseen; also where the folder was there before,
+             * since another may have taken its place by now. */
+            watch->pending |= watch->is_there;
         }
         any |= watch->pending;
     }

@@ -365,6 +365,19 @@ def test_a_watched_folder_may_come_later(wherry):
     wait_for(lambda: wherry.ids() == [1, 2, 3, 4], "a file in the folder that came again")
 
 
+def test_a_watched_folder_replaced_while_nobody_looks(wherry):
+    """Whoever looks only afterwards finds a folder where one was, but it is another, and its file was never announced."""
+    wherry.pipeline("orders", source={"type": "files", "dir": str(wherry.incoming), "watch": True})
+    daemon = wherry.start()
+    wait_state(wherry, "idle")
+    daemon.signal(signal.SIGSTOP)
+    shutil.rmtree(wherry.incoming)
+    wherry.incoming.mkdir()
+    wherry.drop("a.csv", ORDERS)
+    daemon.signal(signal.SIGCONT)
+    wait_for(lambda: wherry.ids() == [1, 2, 3], "the file in the other folder")
+
+
 def test_files_that_arrive_while_a_watched_sync_runs_are_the_next_runs(wherry, programs):
     go = wherry.root / "go"
     body = f"while not os.path.exists({str(go)!r}):\n    time.sleep(0.01)\n" + CLEAN_END
