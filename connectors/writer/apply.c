@@ -26,7 +26,8 @@ static int batch_begin(Writer *writer, Error *error)
     writer->batch.run_id = writer->run_id;
     writer->batch.state = NULL;
     writer->batch.rows = 0;
-    writer->batch.started_us = clock_wall_us();
+    /* Also where the clock was set back: what a batch writes is never older than what the one before wrote. */
+    writer->batch.started_us = MAX_OF(clock_wall_us(), writer->known.updated_us);
     writer->batch_began_ms = clock_monotonic_ms();
     writer->in_batch = true;
     if (writer->ensured_count > 0)
@@ -43,6 +44,7 @@ static int batch_commit(Writer *writer, const char *state, Error *error)
     writer->in_batch = false;
     writer->known.sequence = writer->batch.sequence;
     writer->known.epoch = writer->batch.epoch;
+    writer->known.updated_us = writer->batch.started_us + 1;
     writer->rows_committed += writer->batch.rows;
     return 0;
 }
@@ -245,8 +247,8 @@ static int take_truncate(Writer *writer, const Frame *frame, Error *error)
     if (batch_begin(writer, error) < 0 || table_ensure(writer, frame->truncate.table, error) < 0)
         return -1;
     writer->deferred_clean = false;
-    return writer->destination->truncate(writer->handle, sequence_table(&writer->sequence, frame->truncate.table),
-                                         error);
+    return writer->destination->soft_delete(writer->handle, sequence_table(&writer->sequence, frame->truncate.table),
+                                            INT64_MAX, writer->batch.started_us, error);
 }
 
 /* A table is created with the batch that needs it; in a file, at once: a file without rows makes its table, too. */

@@ -25,6 +25,7 @@
 #include <jansson.h>
 
 #include "lib/formats/frame.h"
+#include "lib/formats/kind.h"
 #include "lib/system/sandbox.h"
 
 typedef struct Writer Writer; /* what the library offers to a destination */
@@ -37,8 +38,9 @@ void writer_log(Writer *writer, int priority, const char *format, ...) _public_p
 typedef struct CommittedState {
     uint64_t sequence; /* 0: never written */
     uint64_t epoch;
-    char *run_id; /* owned */
-    char *state;  /* owned; JSON */
+    char *run_id;       /* owned */
+    char *state;        /* owned; JSON */
+    int64_t updated_us; /* when, wall clock; 0: never */
 } CommittedState;
 
 void committed_state_clear(CommittedState *state); /* for _cleanup_ too */
@@ -51,6 +53,40 @@ typedef struct Table {
     size_t column_count;  /* at least 1 */
 } Table;
 
+void table_clear(Table *table); /* for _cleanup_ too */
+
+/* Flags of a Table and its columns that never come over the pipe. */
+enum { TABLE_HISTORY = 16 };
+enum {
+    COLUMN_SYSTEM = 16, /* one that the writer adds: _fivetran_… */
+    COLUMN_INEXACT =
+        32 /* has held an integer that no double holds exactly: with floats it becomes STRING, not DOUBLE */
+};
+
+/* The columns that the library adds to tables of operations. A table without a key of its own gets COLUMN_ID for key.
+ * With history: COLUMN_START joins the key, and COLUMN_END and COLUMN_ACTIVE stand instead of COLUMN_DELETED. */
+#define SYSTEM_COLUMN_PREFIX "_fivetran_"
+#define SYSTEM_COLUMN_ID "_fivetran_id"           /* STRING */
+#define SYSTEM_COLUMN_SYNCED "_fivetran_synced"   /* UTC_DATETIME */
+#define SYSTEM_COLUMN_DELETED "_fivetran_deleted" /* BOOLEAN */
+#define SYSTEM_COLUMN_START "_fivetran_start"     /* UTC_DATETIME */
+#define SYSTEM_COLUMN_END "_fivetran_end"         /* UTC_DATETIME */
+#define SYSTEM_COLUMN_ACTIVE "_fivetran_active"   /* BOOLEAN */
+
+/* One step of DDL. Nothing is ever dropped or narrowed. */
+typedef enum SchemaChangeType {
+    SCHEMA_CREATE = 1, /* the table, with all of its columns, and a primary key of those with COLUMN_KEY */
+    SCHEMA_ADD,        /* COLUMN is new: NULL in the rows that are there */
+    SCHEMA_WIDEN,      /* COLUMN is of the kind FROM there: its values are rewritten, each as value_convert() would */
+    SCHEMA_INEXACT,    /* COLUMN gets the mark COLUMN_INEXACT, in _wherry_columns */
+} SchemaChangeType;
+
+typedef struct SchemaChange {
+    SchemaChangeType type;
+    size_t column; /* in the table's columns */
+    Kind from;
+} SchemaChange;
+
 typedef struct Batch {
     uint64_t sequence; /* that commit writes: the one before plus 1 */
     uint64_t epoch;    /* that commit writes: the one before, or plus 1 where a state is set by hand */
@@ -60,14 +96,18 @@ typedef struct Batch {
     uint8_t file_hash[SHA256_SIZE];
     const char *file_name; /* printable */
     uint64_t rows;         /* so far */
-    int64_t started_us;    /* wall clock: _ingested_at */
+    int64_t started_us;    /* wall clock, never before the connection's last commit: _ingested_at, _fivetran_synced */
 } Batch;
 
 #define OPERATION_BIT(operation) (1u << (operation))
 
 typedef struct Destination {
-    const char *program; /* "destination-sqlite" */
-    unsigned operations; /* OPERATION_BIT()s that write() applies; others are refused by name */
+    const char *program;         /* "destination-sqlite" */
+    unsigned operations;         /* OPERATION_BIT()s that write() applies; others are refused by name */
+    bool names_ignore_case;      /* of columns and tables: "a" and "A" are one */
+    unsigned name_max;           /* bytes of a name; 0: any */
+    unsigned columns_max;        /* of a table */
+    unsigned decimal_digits_max; /* 0: any */
     /* Before the sandbox: reads nothing foreign; creates what must exist for the rules to bind (database, journal). */
     int (*open)(void **ret, Writer *writer, const json_t *configuration, SandboxPolicy *policy, Error *error);
     int (*connect)(void *destination, Error *error); /* inside the sandbox */
@@ -80,9 +120,40 @@ typedef struct Destination {
     int (*ensure_table)(void *destination, const Table *table, const Batch *batch, Error *error);
     /* append: delete by hash; truncate: delete all. Once per file, after ensure_table. */
     int (*file_begin)(void *destination, const Table *table, const Batch *batch, Error *error);
-    /* FIRST_ROW: the 1-based number of the frame's first row in its file (or batch), for messages. */
+    /* INSERT: rows of a file. Else rows of the merge that the next merge() ends: see below.
+     * FIRST_ROW: the 1-based number of the frame's first row in its file (or batch), for messages. */
     int (*write)(void *destination, const Table *table, const Frame *rows, uint64_t first_row, Error *error);
-    int (*truncate)(void *destination, const Table *table, Error *error); /* NULL: TRUNCATE is refused */
+
+    /* --- tables of operations; all NULL where `operations` has only INSERT ---
+     *
+     * The library coalesces operations per key, converts values, adds the system columns and decides which DDL is
+     * needed. A destination sees plain tables: what it is given is the table as it is there, column by column in that
+     * order, then those to be added. Nothing here calls ensure_table or file_begin. */
+
+    /* Takes the table NAME for this connection, or fails where it is another's (_wherry_tables), and tells what is
+     * there: *RET_FOUND, and in RET (to be freed by table_clear()) its columns in order, each with its kind, COLUMN_KEY
+     * where it is in the primary key, COLUMN_REQUIRED where it is otherwise NOT NULL, COLUMN_INEXACT where marked. A
+     * column of a type that no kind means, or a view, is an ERROR_CONFIGURATION that names it. */
+    int (*describe)(void *destination, const char *name, Table *ret, bool *ret_found, Error *error);
+    /* Does CHANGE in the batch's transaction; TABLE is the table as it will be after all changes. Where PLAN is given,
+     * nothing is done, and the statements that would be are appended to it, each on one line that ends in ";\n". */
+    int (*change)(void *destination, const Table *table, const SchemaChange *change, Buffer *plan, Error *error);
+    /* Applies what write() was given since the last merge() for TABLE. Rows have a value for each column of TABLE; a
+     * key comes once at most; within an operation rows are sorted by key, ascending (text and bytes by bytes). UPSERT:
+     * the row replaces that of its key, or is new. Nothing is ABSENT. UPDATE: the row of that key, where there is one,
+     * gets the values that are not ABSENT. DELETE: the row of that key, where there is one, is removed for good. Only
+     * key columns have values. With TABLE_HISTORY, the key is the one without COLUMN_START, and a row's COLUMN_START is
+     * the same in all rows of a merge: T. UPSERT: the active row of that key that began before T gets COLUMN_END = T -
+     * 1 ms and COLUMN_ACTIVE false; the new row replaces one that began at T, or is new. UPDATE: as an UPSERT of the
+     * active row of that key, where there is one, with the values that are not ABSENT. DELETE: the active row of that
+     * key gets COLUMN_END = T and COLUMN_ACTIVE false; COLUMN_START and COLUMN_SYNCED have values, too, and
+     * COLUMN_SYNCED is set. */
+    int (*merge)(void *destination, const Table *table, Error *error);
+    /* For rows with COLUMN_SYNCED before BEFORE_US (INT64_MAX: all): sets COLUMN_DELETED where it is not set, and
+     * leaves COLUMN_SYNCED; with history ends the active ones at AT_US. */
+    int (*soft_delete)(void *destination, const Table *table, int64_t before_us, int64_t at_us, Error *error);
+    int (*drop)(void *destination, const char *name, Error *error); /* where it is there; its marks, too */
+
     int (*commit)(void *destination, const Batch *batch, Error *error);
     void (*abort)(void *destination);
     void (*close)(void *destination); /* NULL is never passed */

@@ -51,12 +51,18 @@ void sequence_init(Sequence *sequence, const SequenceRules *rules)
     *sequence = (Sequence){ .rules = *rules };
 }
 
-static void table_clear(SequenceTable *table)
+void table_clear(Table *table)
 {
-    free(table->table.name);
-    for (size_t i = 0; i < table->table.column_count; i++)
-        free((char *)table->table.columns[i].name.data);
-    free(table->table.columns);
+    free(table->name);
+    for (size_t i = 0; i < table->column_count; i++)
+        free((char *)table->columns[i].name.data);
+    free(table->columns);
+    *table = (Table){ 0 };
+}
+
+static void sequence_table_clear(SequenceTable *table)
+{
+    table_clear(&table->table);
     for (size_t i = 0; i < _OPERATION_MAX; i++)
         free(table->accepts[i]);
     *table = (SequenceTable){ 0 };
@@ -65,7 +71,7 @@ static void table_clear(SequenceTable *table)
 void sequence_clear(Sequence *sequence)
 {
     for (size_t i = 0; i < sequence->table_count; i++) {
-        table_clear(sequence->tables[i]);
+        sequence_table_clear(sequence->tables[i]);
         free(sequence->tables[i]);
     }
     free(sequence->tables);
@@ -172,7 +178,7 @@ static int take_table(Sequence *sequence, const Frame *frame, Error *error)
         sequence->tables[sequence->table_count++] = xcalloc(1, sizeof(SequenceTable));
     }
     SequenceTable *table = sequence->tables[id];
-    table_clear(table);
+    sequence_table_clear(table);
     size_t count = frame->table.column_count;
     table->table = (Table){
         .id = id,

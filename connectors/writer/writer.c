@@ -201,7 +201,7 @@ static int run_sync(Writer *writer, const Begin *begin, Error *error)
                                                        .rows = !writer->files,
                                                        .only_table = begin->only_table,
                                                        .operations = destination->operations,
-                                                       .truncate = destination->truncate != NULL,
+                                                       .truncate = destination->soft_delete != NULL,
                                                        .max_value_size = begin->max_value_size,
                                                        .destination = destination->program });
     Channel pipe;

@@ -46,7 +46,7 @@ static const Layout layouts[_FRAME_TYPE_MAX] = {
                         { FIELD_U32, AT(hello.features), 0 },
                         { FIELD_TEXT, AT(hello.program), FRAME_NAME_MAX } } },
     [FRAME_TABLE] = { "TABLE",
-                      4, /* then the columns: str name, u8 type, u8 flags */
+                      4, /* then the columns: str name, u8 type, flags, precision, scale */
                       { { FIELD_U16, AT(table.id), FRAME_TABLES_MAX },
                         { FIELD_U8, AT(table.flags), TABLE_DECLARED + 1 },
                         { FIELD_TEXT, AT(table.name), FRAME_NAME_MAX },
@@ -202,7 +202,7 @@ void frame_encode(Buffer *buffer, const Frame *frame)
         for (uint32_t i = 0; i < frame->table.column_count; i++) {
             const FrameColumn *column = &frame->table.columns[i];
             put_text(buffer, column->name);
-            uint8_t rest[2] = { (uint8_t)column->type, column->flags };
+            uint8_t rest[4] = { (uint8_t)column->type, column->flags, column->precision, column->scale };
             buffer_append(buffer, rest, sizeof(rest));
         }
     frame_close(buffer, start);
@@ -309,8 +309,8 @@ static bool take_field(Payload *payload, const Field *field, Frame *frame)
 static bool take_columns(FrameReader *reader, Payload *payload, Frame *frame)
 {
     size_t count = frame->table.column_count;
-    /* A column is at least 6 bytes: never allocate for more than the payload can hold. */
-    if (count > (size_t)(payload->end - payload->next) / 6)
+    /* A column is at least 8 bytes: never allocate for more than the payload can hold. */
+    if (count > (size_t)(payload->end - payload->next) / 8)
         return false;
     if (count > reader->columns_allocated) {
         reader->columns = xrealloc(reader->columns, count * sizeof(*reader->columns));
@@ -318,12 +318,14 @@ static bool take_columns(FrameReader *reader, Payload *payload, Frame *frame)
     }
     for (size_t i = 0; i < count; i++) {
         FrameColumn *column = &reader->columns[i];
-        uint8_t rest[2];
+        uint8_t rest[4];
         if (!take_text(payload, FRAME_NAME_MAX, &column->name) || !take(payload, rest, sizeof(rest)) || rest[0] == 0 ||
             rest[0] >= _COLUMN_TYPE_MAX || rest[1] & ~_COLUMN_FLAGS)
             return false;
         column->type = rest[0];
         column->flags = rest[1];
+        column->precision = rest[2];
+        column->scale = rest[3];
     }
     frame->table.columns = reader->columns;
     return true;

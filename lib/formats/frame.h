@@ -85,11 +85,12 @@ typedef struct FrameText {
     uint32_t length;
 } FrameText;
 
-enum { COLUMN_DECLARED = 1, COLUMN_KEY = 2, COLUMN_REQUIRED = 4, _COLUMN_FLAGS = 7 };
+enum { COLUMN_DECLARED = 1, COLUMN_KEY = 2, COLUMN_REQUIRED = 4, _COLUMN_FLAGS = 7 }; /* on the pipe */
 typedef struct FrameColumn {
     FrameText name; /* in the destination; UTF-8 */
     ColumnType type;
     uint8_t flags;
+    uint8_t precision, scale; /* of a decimal: digits in all, and after the point; 0, 0: any */
 } FrameColumn;
 
 typedef enum FileEnd {

@@ -4,9 +4,20 @@
 #include <string.h>
 
 static const char *const type_names[_COLUMN_TYPE_MAX] = {
-    [COLUMN_STRING] = "string",   [COLUMN_INTEGER] = "integer", [COLUMN_FLOAT] = "float",
-    [COLUMN_BOOLEAN] = "boolean", [COLUMN_DATE] = "date",       [COLUMN_TIMESTAMP] = "timestamp",
-    [COLUMN_DECIMAL] = "decimal", [COLUMN_JSON] = "json",       [COLUMN_BINARY] = "binary",
+    [COLUMN_STRING] = "string",
+    [COLUMN_INTEGER] = "integer",
+    [COLUMN_FLOAT] = "float",
+    [COLUMN_BOOLEAN] = "boolean",
+    [COLUMN_DATE] = "date",
+    [COLUMN_TIMESTAMP] = "timestamp",
+    [COLUMN_DECIMAL] = "decimal",
+    [COLUMN_JSON] = "json",
+    [COLUMN_BINARY] = "binary",
+    [COLUMN_SHORT] = "short",
+    [COLUMN_INT] = "int",
+    [COLUMN_REAL] = "real",
+    [COLUMN_DATETIME] = "naive datetime",
+    [COLUMN_INSTANT] = "utc datetime",
 };
 
 const char *column_type_name(ColumnType type)
@@ -16,7 +27,7 @@ const char *column_type_name(ColumnType type)
 
 ColumnType column_type_from_name(const char *name)
 {
-    for (ColumnType type = 1; type < _COLUMN_TYPE_MAX; type++)
+    for (ColumnType type = 1; type <= COLUMN_BINARY; type++)
         if (strcmp(name, type_names[type]) == 0)
             return type;
     return 0;
@@ -32,13 +43,13 @@ bool column_type_accepts(ColumnType type, ValueTag tag)
     case VALUE_TRUE:
         return type == COLUMN_BOOLEAN;
     case VALUE_INTEGER:
-        return type == COLUMN_INTEGER;
+        return type == COLUMN_INTEGER || type == COLUMN_INT || type == COLUMN_SHORT;
     case VALUE_FLOAT:
-        return type == COLUMN_FLOAT;
+        return type == COLUMN_FLOAT || type == COLUMN_REAL;
     case VALUE_DATE:
         return type == COLUMN_DATE;
     case VALUE_TIMESTAMP:
-        return type == COLUMN_TIMESTAMP;
+        return type == COLUMN_TIMESTAMP || type == COLUMN_DATETIME || type == COLUMN_INSTANT;
     case VALUE_STRING:
         return type == COLUMN_STRING;
     case VALUE_DECIMAL:

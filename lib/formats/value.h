@@ -18,11 +18,17 @@ typedef enum ColumnType {
     COLUMN_DECIMAL,   /* text: [-]digits[.digits], any length */
     COLUMN_JSON,      /* text: one valid JSON value */
     COLUMN_BINARY,
+    /* Narrower ones, which only connectors declare (lib/formats/kind.h): */
+    COLUMN_SHORT,    /* signed 16-bit */
+    COLUMN_INT,      /* signed 32-bit */
+    COLUMN_REAL,     /* IEEE 754 single; a value travels as the double nearest to its shortest decimal text */
+    COLUMN_DATETIME, /* a timestamp without a zone */
+    COLUMN_INSTANT,  /* a timestamp in UTC */
     _COLUMN_TYPE_MAX,
 } ColumnType;
 
 const char *column_type_name(ColumnType type);      /* "string", "integer", … as configuration files write it */
-ColumnType column_type_from_name(const char *name); /* 0 if unknown */
+ColumnType column_type_from_name(const char *name); /* one that a file's column may have; 0 if unknown */
 
 typedef enum ValueTag {
     VALUE_NULL = 0,

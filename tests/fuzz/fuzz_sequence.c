@@ -109,7 +109,7 @@ static int memory_write(void *destination, const Table *table, const Frame *rows
     return outcome(memory, error);
 }
 
-static int memory_truncate(void *destination, const Table *table, Error *error)
+static int memory_soft_delete(void *destination, const Table *table, int64_t before_us, int64_t at_us, Error *error)
 {
     Memory *memory = destination;
     assert(memory->in_batch && memory->ensured[table->id]);
@@ -140,7 +140,7 @@ static const Destination memory_destination = { .program = "destination-memory",
                                                 .ensure_table = memory_ensure,
                                                 .file_begin = memory_file_begin,
                                                 .write = memory_write,
-                                                .truncate = memory_truncate,
+                                                .soft_delete = memory_soft_delete,
                                                 .commit = memory_commit,
                                                 .abort = memory_abort };
 

@@ -25,7 +25,10 @@ NUMBERS = {name: i + 1 for i, name in enumerate(TYPES)}
 
 OPERATIONS = {"insert": 1, "upsert": 2, "update": 3, "delete": 4}
 COLUMN_TYPES = {
-    name: i + 1 for i, name in enumerate("string integer float boolean date timestamp decimal json binary".split())
+    name: i + 1
+    for i, name in enumerate(
+        "string integer float boolean date timestamp decimal json binary short int real datetime instant".split()
+    )
 }
 DECLARED, KEY, REQUIRED = 1, 2, 4
 LOADED, FAILED, CHANGED, ABORTED = 1, 2, 3, 4
@@ -91,11 +94,12 @@ def hello(program="source-test", magic=MAGIC, version=VERSION):
 
 
 def table(name, columns, number=0, flags=0):
-    """COLUMNS: (name, type) or (name, type, flags)."""
+    """COLUMNS: (name, type), (name, type, flags) or (name, type, flags, precision, scale)."""
     payload = struct.pack("<HB", number, flags) + text(name) + struct.pack("<I", len(columns))
     for column in columns:
         kind = column[1] if isinstance(column[1], int) else COLUMN_TYPES[column[1]]
-        payload += text(column[0]) + struct.pack("<BB", kind, column[2] if len(column) > 2 else 0)
+        flags, precision, scale = (*column[2:], 0, 0, 0)[:3]
+        payload += text(column[0]) + struct.pack("<BBBB", kind, flags, precision, scale)
     return framed("TABLE", payload)
 
 

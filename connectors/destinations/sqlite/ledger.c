@@ -48,7 +48,8 @@ static int read_row(Sqlite *self, uint64_t *ret_sequence, uint64_t *ret_epoch, b
     if (!self->own_tables)
         return 0;
     _cleanup_(sqlite_finalizep) sqlite3_stmt *statement = NULL;
-    if (sqlite_prepare(self, "SELECT sequence, epoch, run_id, state FROM _wherry_state WHERE connection = ?1",
+    if (sqlite_prepare(self,
+                       "SELECT sequence, epoch, run_id, state, updated_at FROM _wherry_state WHERE connection = ?1",
                        &statement, "read the state", error) < 0)
         return -1;
     bind_text(statement, 1, self->connection);
@@ -63,6 +64,10 @@ static int read_row(Sqlite *self, uint64_t *ret_sequence, uint64_t *ret_epoch, b
         const char *state = (const char *)sqlite3_column_text(statement, 3);
         ret->run_id = xstrdup(run_id ? run_id : "");
         ret->state = xstrdup(state ? state : "{}");
+        const char *updated = (const char *)sqlite3_column_text(statement, 4);
+        int64_t updated_ms;
+        if (updated && rfc3339_ms_parse(updated, &updated_ms))
+            ret->updated_us = (updated_ms + 1) * 1000; /* it was cut to the millisecond */
     }
     return 0;
 }
