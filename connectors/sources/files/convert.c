@@ -17,6 +17,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "lib/basics/base64.h"
+
 #define DECIMAL_EXPONENT_MAX 5000 /* zeros that an exponent may add */
 
 static const char not_integer[] = "not an integer";
@@ -330,45 +332,16 @@ static const char *convert_timestamp(const char *text, size_t n, RowsWriter *row
     return NULL;
 }
 
-static int base64_digit(char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (is_digit(c))
-        return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
-/* RFC 4648 §4 with padding, nothing else between; bits that the padding drops must be zero (§3.5). */
 static const char *convert_binary(const char *text, size_t n, RowsWriter *rows)
 {
-    size_t padding = 0;
-    if (n % 4 != 0)
-        return not_base64;
-    while (padding < 2 && padding < n && text[n - padding - 1] == '=')
-        padding++;
-    uint32_t length = (uint32_t)(n / 4 * 3 - padding);
+    size_t length = 0;
     uint8_t *at = buffer_reserve(rows->buffer, 5 + n);
-    *at++ = VALUE_BINARY;
-    memcpy(at, &length, sizeof(length));
-    at += sizeof(length);
-    uint32_t bits = 0;
-    for (size_t i = 0; i < n; i++) {
-        int digit = i >= n - padding ? 0 : base64_digit(text[i]);
-        if (digit < 0)
-            return not_base64;
-        bits = bits << 6 | (uint32_t)digit;
-        if (i % 4 == 3) {
-            *at++ = (uint8_t)(bits >> 16);
-            *at++ = (uint8_t)(bits >> 8);
-            *at++ = (uint8_t)bits;
-        }
-    }
-    if (padding > 0 && (bits & (padding == 1 ? 0xff : 0xffff)) != 0)
+    if (!base64_decode(text, n, at + 5, &length))
         return not_base64;
-    buffer_added(rows->buffer, 5 + (size_t)length);
+    uint32_t written = (uint32_t)length;
+    *at = VALUE_BINARY;
+    memcpy(at + 1, &written, sizeof(written));
+    buffer_added(rows->buffer, 5 + length);
     return NULL;
 }
 
