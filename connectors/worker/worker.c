@@ -43,6 +43,9 @@ struct Worker {
     uint16_t rows_table;
     Operation rows_operation;
     uint64_t checkpoints, checkpoints_taken;
+    uint8_t file_hash[SHA256_SIZE]; /* of the file that began last, and what became of it; 0: not known yet */
+    int file_outcome;
+    bool awaits_outcome;
     uint64_t rows_sent, bytes_read;
     int64_t progress_at_ms;
 };
@@ -99,6 +102,14 @@ static int control_next(Worker *worker, Frame *ret, Error *error)
         case FRAME_BEGIN:
         case FRAME_FILE_VERDICT:
             return 0;
+        case FRAME_FILE_DONE:
+            /* It is told of every file, and mostly does not ask. */
+            if (memcmp(ret->file_done.hash, worker->file_hash, SHA256_SIZE) != 0)
+                continue;
+            worker->file_outcome = (int)ret->file_done.outcome;
+            if (worker->awaits_outcome)
+                return 0;
+            continue;
         default:
             return error_set(error, ERROR_INTERNAL, "the daemon sent a frame that is not for a worker (type %d)",
                              (int)ret->type);
@@ -247,7 +258,7 @@ int worker_file_seen(Worker *worker, const WorkerFile *file, FileVerdict *ret, E
         control_wait(worker, &answer, error) < 0)
         return -1;
     if (answer.type != FRAME_FILE_VERDICT || memcmp(answer.file_verdict.hash, file->hash, SHA256_SIZE) != 0 ||
-        (answer.file_verdict.verdict != FILE_LOAD && answer.file_verdict.verdict != FILE_SKIP))
+        answer.file_verdict.verdict == FILE_UNKNOWN)
         return error_set(error, ERROR_INTERNAL, "the daemon did not answer whether to load a file");
     *ret = answer.file_verdict.verdict;
     return 0;
@@ -266,18 +277,42 @@ int worker_file_note(Worker *worker, const char *name, size_t name_length, bool 
 int worker_file_begin(Worker *worker, const WorkerFile *file, Error *error)
 {
     Frame frame = file_frame(FRAME_FILE_BEGIN, file);
+    memcpy(worker->file_hash, file->hash, SHA256_SIZE);
+    worker->file_outcome = 0;
     return pipe_send(worker, &frame, error);
 }
 
 int worker_file_end(Worker *worker, FileEnd outcome, const uint8_t hash[static SHA256_SIZE], uint64_t rows,
-                    const Error *why, Error *error)
+                    uint64_t quarantined, const Error *why, Error *error)
 {
     assert((outcome == FILE_END_LOADED) == (why == NULL));
     _cleanup_(freep) char *message = why ? error_format(why) : NULL;
     Frame frame = { .type = FRAME_FILE_END,
-                    .file_end = { .outcome = outcome, .rows = rows, .error = frame_text(message) } };
+                    .file_end = {
+                        .outcome = outcome, .rows = rows, .quarantined = quarantined, .error = frame_text(message) } };
     memcpy(frame.file_end.hash, hash, SHA256_SIZE);
     return pipe_send(worker, &frame, error);
+}
+
+int worker_file_outcome(Worker *worker, FileEnd *ret, Error *error)
+{
+    Frame frame;
+    worker->awaits_outcome = true;
+    int r = worker->file_outcome == 0 ? control_wait(worker, &frame, error) : 0;
+    worker->awaits_outcome = false;
+    if (r < 0)
+        return -1;
+    if (worker->file_outcome == 0)
+        return error_set(error, ERROR_INTERNAL, "the daemon did not say what became of a file");
+    *ret = (FileEnd)worker->file_outcome;
+    return 0;
+}
+
+int worker_file_retired(Worker *worker, const uint8_t hash[static SHA256_SIZE], Error *error)
+{
+    Frame frame = { .type = FRAME_FILE_RETIRED };
+    memcpy(frame.file_retired.hash, hash, SHA256_SIZE);
+    return channel_send(&worker->control, &frame, error);
 }
 
 /* --- the daemon's ear --- */

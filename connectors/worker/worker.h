@@ -20,13 +20,18 @@ typedef struct WorkerFile {
 
 const char *worker_state(const Worker *worker); /* committed state, JSON */
 
-/* Files. worker_file_seen() asks whether to load: FILE_LOAD or FILE_SKIP. */
+/* Files. worker_file_seen() asks whether to load: FILE_LOAD, FILE_SKIP (it is loaded), FILE_LEFT_OUT. */
 int worker_file_seen(Worker *worker, const WorkerFile *file, FileVerdict *ret, Error *error);
 int worker_file_note(Worker *worker, const char *name, size_t name_length, bool failed, const char *message,
                      Error *error);
 int worker_file_begin(Worker *worker, const WorkerFile *file, Error *error);
+/* ROWS that were sent, QUARANTINED ones that were not. */
 int worker_file_end(Worker *worker, FileEnd outcome, const uint8_t hash[static SHA256_SIZE], uint64_t rows,
-                    const Error *why, Error *error);
+                    uint64_t quarantined, const Error *why, Error *error);
+/* Waits for what became of the file that ended last. Only LOADED means that it is committed. */
+int worker_file_outcome(Worker *worker, FileEnd *ret, Error *error);
+/* The quarantined rows of the file with that content are loaded, as the daemon's BEGIN asked for. */
+int worker_file_retired(Worker *worker, const uint8_t hash[static SHA256_SIZE], Error *error);
 
 int worker_table(Worker *worker, uint16_t id, const char *name, uint8_t flags, const FrameColumn *columns, size_t count,
                  Error *error);

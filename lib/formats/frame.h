@@ -21,8 +21,8 @@
  *
  *     daemon → writer   BEGIN, FILE_SEEN (a question), CANCEL, WORKER_GONE
  *     writer → daemon   HELLO, OPENED, FILE_VERDICT, FILE_DONE, TAKEN, COMMITTED, LOG, PROGRESS, ERROR, DONE
- *     daemon → worker   BEGIN, FILE_VERDICT, TAKEN, CANCEL
- *     worker → daemon   HELLO, FILE_SEEN, FILE_NOTE, LOG, PROGRESS, ERROR, DONE
+ *     daemon → worker   BEGIN, FILE_VERDICT, FILE_DONE (the writer's, passed on), TAKEN, CANCEL
+ *     worker → daemon   HELLO, FILE_SEEN, FILE_NOTE, FILE_RETIRED, LOG, PROGRESS, ERROR, DONE
  *
  * ROWS: u16 table, u8 operation, u8 0, u32 rows, then the rows one after another, each with as many values as its table
  * has columns. A value is u8 ValueTag and, by tag: INTEGER i64 · FLOAT f64 · DATE i32 · TIMESTAMP i64 u32 i16 · STRING,
@@ -69,6 +69,7 @@ typedef enum FrameType {
     FRAME_FILE_NOTE,
     FRAME_FILE_DONE,
     FRAME_DONE,
+    FRAME_FILE_RETIRED,
     _FRAME_TYPE_MAX,
 } FrameType;
 
@@ -105,6 +106,7 @@ typedef enum FileVerdict {
     FILE_LOAD = 1,
     FILE_SKIP,
     FILE_UNKNOWN /* only in the writer's answer: not there */,
+    FILE_LEFT_OUT /* only to a worker: not to be loaded now, although it is not there */,
     _FILE_VERDICT_MAX
 } FileVerdict;
 
@@ -204,6 +206,9 @@ typedef struct Frame {
             uint64_t sequence; /* of the commit; LOADED only */
             FrameText error;
         } file_done;
+        struct {
+            uint8_t hash[SHA256_SIZE]; /* of the file whose quarantined rows, by order of a user, are loaded now */
+        } file_retired;
         struct {
             uint64_t rows;  /* worker: sent; writer: committed */
             uint64_t bytes; /* worker: source bytes read; writer: 0 */

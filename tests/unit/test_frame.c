@@ -118,6 +118,9 @@ static size_t sample_frames(Frame ret[_FRAME_TYPE_MAX])
             frame.file_done.sequence = 3;
             frame.file_done.error = text("");
             break;
+        case FRAME_FILE_RETIRED:
+            fill_hash(frame.file_retired.hash, 5);
+            break;
         case FRAME_DONE:
             frame.done.rows = 1;
             frame.done.bytes = 2;

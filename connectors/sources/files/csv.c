@@ -18,6 +18,7 @@
 typedef struct CsvReader {
     FileReader reader; /* first: a FileReader * is a CsvReader * */
     CsvParser parser;
+    bool in_order; /* the last row has at most the header's fields and is not the header itself */
     bool header_read;
     size_t header_count; /* fields of the header; without one HEADER_FIELDS_MAX */
     char **header;       /* owned; NULL without one */
@@ -43,7 +44,8 @@ static int parser_failed(CsvReader *csv, Error *error)
     bool in_record = parser->open_field > 0 || parser->open_offset < input->end + text_input_has_bad_byte(input);
     csv->reader.line = parser->line;
     csv->reader.row += csv->header_read;
-    if (!error->value && parser->open_offset < input->end + text_input_has_bad_byte(input))
+    if (!error->value && !files_settings_protect(csv->reader.settings, NULL) &&
+        parser->open_offset < input->end + text_input_has_bad_byte(input))
         error_at_value(error, input->data + parser->open_offset,
                        input->end + text_input_has_bad_byte(input) - parser->open_offset);
     return reader_place(&csv->reader,
@@ -64,6 +66,9 @@ static size_t find_in_header(const CsvReader *csv, const char *name, size_t from
 static char *describe_header(const CsvReader *csv)
 {
     Buffer text = { 0 };
+    /* Without a header it is the first row that was taken for one. */
+    if (files_settings_protect(csv->reader.settings, NULL))
+        return xasprintf("%zu other%s", csv->header_count, csv->header_count == 1 ? "" : "s");
     for (size_t i = 0; i < csv->header_count && buffer_length(&text) < 200; i++)
         buffer_printf(&text, "%s\"%.60s\"", i > 0 ? ", " : "", csv->header[i]);
     if (buffer_length(&text) >= 200)
@@ -124,7 +129,9 @@ static int read_header(CsvReader *csv, Error *error)
     for (size_t i = 0; i < csv->header_count; i++)
         csv->header[i] = xstrndup(parser->fields[i].text, parser->fields[i].length);
     csv->first_header_length = parser->fields[0].length;
-    parser->field_max = csv->header_count;
+    /* A row that is too long is shown whole where bad rows are. */
+    if (!csv->reader.bad_rows)
+        parser->field_max = csv->header_count;
     csv->header_read = true;
     return resolve_header(csv, error);
 }
@@ -153,6 +160,13 @@ static bool is_header_again(const CsvReader *csv)
     return true;
 }
 
+static inline bool is_null_text(const CsvReader *csv, const CsvField *field)
+{
+    const char *null_text = csv->reader.settings->null_text;
+    return null_text && !field->quoted && field->length == csv->null_length &&
+           memcmp(field->text, null_text, csv->null_length) == 0;
+}
+
 static int put_row(CsvReader *csv, RowsWriter *rows, Error *error)
 {
     const FilesSettings *settings = csv->reader.settings;
@@ -167,8 +181,7 @@ static int put_row(CsvReader *csv, RowsWriter *rows, Error *error)
             continue;
         }
         const CsvField *field = &csv->parser.fields[at];
-        if (settings->null_text && !field->quoted && field->length == csv->null_length &&
-            memcmp(field->text, settings->null_text, csv->null_length) == 0) {
+        if (is_null_text(csv, field)) {
             if (reader_put_null(&csv->reader, &columns[i], "NULL, but the column is required", rows, error) < 0)
                 return -1;
             continue;
@@ -177,6 +190,18 @@ static int put_row(CsvReader *csv, RowsWriter *rows, Error *error)
             return -1;
     }
     return 0;
+}
+
+static int put_record(CsvReader *csv, RowsWriter *rows, Error *error)
+{
+    csv->in_order = false;
+    if (csv->parser.field_count > csv->header_count)
+        return row_too_long(csv, error);
+    if (csv->header && is_header_again(csv))
+        return reader_fail(&csv->reader, NULL, NULL, 0, "the header stands here again: are two files joined into one?",
+                           error);
+    csv->in_order = true;
+    return put_row(csv, rows, error);
 }
 
 static int csv_read(FileReader *reader, RowsWriter *rows, Error *error)
@@ -195,19 +220,42 @@ static int csv_read(FileReader *reader, RowsWriter *rows, Error *error)
             return FILE_READER_E_END;
         reader->line = csv->parser.line;
         reader->row++;
-        if (csv->parser.field_count > csv->header_count)
-            return row_too_long(csv, error);
-        if (csv->header && is_header_again(csv))
-            return reader_fail(reader, NULL, NULL, 0, "the header stands here again: are two files joined into one?",
-                               error);
         size_t mark = rows_mark(rows);
-        if (put_row(csv, rows, error) < 0) {
-            rows_rewind(rows, mark);
+        if ((put_record(csv, rows, error) < 0 || reader_row_done(reader, rows, mark, error) < 0) &&
+            reader_bad_row(reader, rows, mark, error) < 0)
             return -1;
-        }
-        rows_row_done(rows);
     }
     return 0;
+}
+
+/* Without a header the fields are called by their positions, as the columns' sources are. */
+static void csv_write_row(const FileReader *reader, Buffer *to)
+{
+    const CsvReader *csv = (const CsvReader *)reader;
+    const CsvParser *parser = &csv->parser;
+    size_t kept = MIN_OF(parser->field_count, parser->field_max), written = 0;
+    if (!csv->in_order && files_settings_protect(reader->settings, NULL)) {
+        buffer_append_string(to, "null");
+        return;
+    }
+    buffer_append_string(to, csv->in_order ? "{" : "[");
+    for (size_t i = 0; i < kept; i++) {
+        char position[24];
+        const char *name = field_name(csv, i, position);
+        if (csv->in_order && files_settings_protect(reader->settings, name))
+            continue;
+        if (written++ > 0)
+            buffer_append_string(to, ", ");
+        if (csv->in_order) {
+            json_put_string(to, name, strlen(name));
+            buffer_append_string(to, ": ");
+        }
+        if (is_null_text(csv, &parser->fields[i]))
+            buffer_append_string(to, "null");
+        else
+            json_put_string(to, parser->fields[i].text, parser->fields[i].length);
+    }
+    buffer_append_string(to, csv->in_order ? "}" : "]");
 }
 
 static void csv_free(FileReader *reader)
@@ -225,6 +273,7 @@ FileReader *csv_reader_new(const FilesSettings *settings, TextInput *input, Json
 {
     CsvReader *csv = xcalloc(1, sizeof(*csv));
     csv->reader = (FileReader){ .read = csv_read,
+                                .write_row = csv_write_row,
                                 .free = csv_free,
                                 .settings = settings,
                                 .input = input,

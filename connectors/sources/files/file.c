@@ -44,6 +44,8 @@ int data_file_rewind(DataFile *file, Error *error)
         return error_set_errno(error, ERROR_TEMPORARY, errno, "cannot be read again");
     file->read = 0;
     sha256_restart(file->sha256);
+    if (file->salt)
+        sha256_update(file->sha256, file->salt, SHA256_SIZE);
     return 0;
 }
 

@@ -10,11 +10,12 @@
 #include "lib/basics/hash.h"
 
 typedef struct DataFile {
-    int fd;           /* owned */
-    const char *name; /* not owned */
-    uint64_t size;    /* when it was opened */
-    uint64_t read;    /* bytes of this pass */
-    Sha256 *sha256;   /* not owned */
+    int fd;              /* owned */
+    const char *name;    /* not owned */
+    uint64_t size;       /* when it was opened */
+    uint64_t read;       /* bytes of this pass */
+    Sha256 *sha256;      /* not owned */
+    const uint8_t *salt; /* not owned; SHA256_SIZE bytes that are hashed before the content; NULL: none */
     struct stat before;
     /* Called after each block; negative ends the read. */
     int (*progress)(void *context, uint64_t bytes, Error *error);
@@ -24,7 +25,7 @@ typedef struct DataFile {
 /* Takes FD. */
 int data_file_open(DataFile *ret, int fd, const char *name, Sha256 *sha256, Error *error);
 void data_file_close(DataFile *file);
-/* From the first byte again, with a new hash. */
+/* From the first byte again, with a new hash. Also after `salt` was set. */
 int data_file_rewind(DataFile *file, Error *error);
 ByteStream data_file_stream(DataFile *file);
 /* Reads what is left, for its hash alone. */

@@ -18,6 +18,7 @@
 #include "connectors/sources/files/charset.h"
 #include "connectors/sources/files/file.h"
 #include "connectors/sources/files/folder.h"
+#include "connectors/sources/files/quarantine.h"
 #include "connectors/sources/files/reader.h"
 #include "connectors/sources/files/unpack.h"
 #include "lib/basics/buffer.h"
@@ -29,8 +30,12 @@
 
 typedef struct FilesSource {
     FilesSettings settings;
-    SandboxPath path;
-    int folder; /* owned; -1: there is none */
+    SandboxPath paths[2];
+    Quarantine quarantine;
+    uint8_t (*requeued)[SHA256_SIZE]; /* owned; hashes of files whose quarantined rows are to be loaded */
+    size_t requeued_count;
+    bool is_sidecar; /* the file being read */
+    int folder;      /* owned; -1: there is none */
     Folder listed;
     Charset *charset; /* owned; NULL: UTF-8 */
     JsonMemory json;
@@ -88,9 +93,27 @@ static int load_rows(FilesSource *files, FileReader *reader, Error *error)
     return r < 0 ? -1 : 0;
 }
 
-/* The file's bytes through whatever unpacks and decodes them into a reader. */
-static int load_text(FilesSource *files, DataFile *file, uint64_t *ret_rows, Error *error)
+static int read_rows(FilesSource *files, ByteStream stream, uint64_t *ret_rows, uint64_t *ret_bad, Error *error)
 {
+    const FilesSettings *settings = &files->settings;
+    const BadRows bad_rows = quarantine_rows(&files->quarantine);
+    _cleanup_(text_input_clear) TextInput input;
+    text_input_init(&input, stream, 0, files_settings_record_max(settings));
+    _cleanup_(file_reader_freep) FileReader *reader = files->is_sidecar
+                                                          ? sidecar_reader_new(settings, &input, &files->json)
+                                                          : file_reader_new(settings, &input, &files->json);
+    reader->bad_rows = settings->quarantine ? &bad_rows : NULL;
+    int r = load_rows(files, reader, error);
+    *ret_rows = reader->row - reader->bad;
+    *ret_bad = reader->bad;
+    return r;
+}
+
+/* The file's bytes through whatever unpacks and decodes them into a reader. */
+static int load_text(FilesSource *files, DataFile *file, uint64_t *ret_rows, uint64_t *ret_bad, Error *error)
+{
+    if (files->is_sidecar)
+        return read_rows(files, data_file_stream(file), ret_rows, ret_bad, error);
     uint8_t first[COMPRESSION_MAGIC_MAX];
     ssize_t n = pread(file->fd, first, sizeof(first), 0);
     if (n < 0)
@@ -107,12 +130,7 @@ static int load_text(FilesSource *files, DataFile *file, uint64_t *ret_rows, Err
     }
     if (files->charset)
         stream = charset_stream(files->charset, stream);
-    _cleanup_(text_input_clear) TextInput input;
-    text_input_init(&input, stream, 0, files_settings_record_max(&files->settings));
-    _cleanup_(file_reader_freep) FileReader *reader = file_reader_new(&files->settings, &input, &files->json);
-    int r = load_rows(files, reader, error);
-    *ret_rows = reader->row;
-    return r;
+    return read_rows(files, stream, ret_rows, ret_bad, error);
 }
 
 /* Whether what was loaded is what was hashed. Reads what a reader that gave up has left. */
@@ -135,17 +153,53 @@ static FileEnd end_of(const Error *fault)
                                           : FILE_END_ABORTED;
 }
 
-static int load_file(FilesSource *files, DataFile *file, const WorkerFile *known, Error *error)
+/* All rows were read and the file stood still: the bad ones get their sidecar. */
+static int publish_bad_rows(FilesSource *files, uint64_t rows, uint64_t bad, Error *error)
+{
+    if (!files->settings.quarantine)
+        return 0;
+    if (files->is_sidecar && bad > 0 && rows == 0)
+        return error_set(error, ERROR_DATA, "none of its rows can be loaded yet; the first: %s",
+                         files->quarantine.first);
+    return quarantine_publish(&files->quarantine, rows + bad, error);
+}
+
+/* A sidecar stays only where its file is committed; and one that was loaded goes. */
+static int settle_bad_rows(FilesSource *files, uint64_t rows, uint64_t bad, bool *ret_loaded, Error *error)
+{
+    FileEnd outcome;
+    if (bad == 0 && !files->is_sidecar)
+        return 0;
+    if (worker_file_outcome(files->worker, &outcome, error) < 0)
+        return -1;
+    *ret_loaded = outcome == FILE_END_LOADED;
+    if (!*ret_loaded) {
+        quarantine_withdraw(&files->quarantine);
+    } else if (bad > 0) {
+        _cleanup_(freep) char *path = quarantine_sidecar_path(&files->quarantine);
+        _cleanup_(freep) char *shown = text_escape(path, strlen(path));
+        worker_log(files->worker, LOG_WARNING, "%s: %llu of %llu rows are bad and were set aside in \"%s\"%s%s%s",
+                   files->shown_name, (unsigned long long)bad, (unsigned long long)(rows + bad), shown,
+                   files->settings.append ? "; correct them there, then \"wherryctl requeue " : "",
+                   files->settings.append ? files->settings.connection : "",
+                   files->settings.append ? " --quarantined\"" : "");
+    }
+    return 0;
+}
+
+static int load_file(FilesSource *files, DataFile *file, const WorkerFile *known, bool *ret_loaded, Error *error)
 {
     _cleanup_(error_clear) Error fault = { 0 }, changed = { 0 };
-    uint64_t rows = 0;
+    uint64_t rows = 0, bad = 0;
     files->phase = "loading";
     const FilesSettings *settings = &files->settings;
     if (data_file_rewind(file, error) < 0 || worker_file_begin(files->worker, known, error) < 0 ||
         worker_table(files->worker, TABLE_ID, settings->dest_table, TABLE_DECLARED, files->columns,
                      settings->column_count, error) < 0)
         return -1;
-    load_text(files, file, &rows, &fault);
+    if (settings->quarantine)
+        quarantine_begin(&files->quarantine, file->name, known->hash, !files->is_sidecar);
+    load_text(files, file, &rows, &bad, &fault);
     if (fault.kind == ERROR_CANCELLED || fault.kind == ERROR_INTERNAL || fault.kind == ERROR_CONFIGURATION) {
         error_move(error, &fault);
         return -1;
@@ -157,14 +211,23 @@ static int load_file(FilesSource *files, DataFile *file, const WorkerFile *known
         error_move(error, &changed);
         return -1;
     }
+    if (fault.kind == ERROR_NONE && changed.kind == ERROR_NONE)
+        publish_bad_rows(files, rows, bad, &fault);
     Error *why = changed.kind != ERROR_NONE ? &changed : fault.kind != ERROR_NONE ? &fault : NULL;
     if (why)
         error_at_file(why, file->name);
-    return worker_file_end(files->worker, why ? end_of(why) : FILE_END_LOADED, known->hash, why ? 0 : rows, why, error);
+    if (worker_file_end(files->worker, why ? end_of(why) : FILE_END_LOADED, known->hash, why ? 0 : rows, why ? 0 : bad,
+                        why, error) < 0 ||
+        (!why && settle_bad_rows(files, rows, bad, ret_loaded, error) < 0))
+        return -1;
+    quarantine_end(&files->quarantine);
+    return 0;
 }
 
-static int read_open_file(FilesSource *files, DataFile *file, Error *error)
+/* RET_LOADED: the file is in the destination; told only of sidecars. */
+static int read_open_file(FilesSource *files, DataFile *file, bool *ret_loaded, Error *error)
 {
+    *ret_loaded = false;
     _cleanup_(error_clear) Error fault = { 0 };
     WorkerFile known = { .name = file->name, .name_length = strlen(file->name), .size = file->size };
     file->progress = show_progress;
@@ -175,18 +238,24 @@ static int read_open_file(FilesSource *files, DataFile *file, Error *error)
     if (worker_file_seen(files->worker, &known, &verdict, error) < 0)
         return -1;
     if (verdict != FILE_LOAD) {
+        *ret_loaded = verdict == FILE_SKIP;
         files->bytes_total -= MIN_OF(file->size, files->bytes_total);
         return 0;
     }
-    return load_file(files, file, &known, error);
+    return load_file(files, file, &known, ret_loaded, error);
 }
 
-static int read_file(FilesSource *files, const char *name, Error *error)
+/* PARENT: NULL, or the hash of the file whose sidecar this is. */
+static int read_file(FilesSource *files, int folder, const char *name, const uint8_t *parent, bool *ret_loaded,
+                     Error *error)
 {
     _cleanup_(error_clear) Error fault = { 0 };
     _cleanup_(freep) char *why = NULL;
     int fd;
-    switch (folder_open_file(files->folder, name, files->settings.file_pattern != NULL, &fd, &why)) {
+    free(files->shown_name);
+    files->shown_name = text_escape(name, strlen(name));
+    *ret_loaded = false;
+    switch (folder_open_file(folder, name, parent || files->settings.file_pattern, &fd, &why)) {
     case FOLDER_IGNORED:
         worker_log(files->worker, LOG_DEBUG, "\"%s\" is not a file: ignored", files->shown_name);
         return 0;
@@ -200,9 +269,34 @@ static int read_file(FilesSource *files, const char *name, Error *error)
     DataFile file;
     if (data_file_open(&file, fd, name, files->sha256, &fault) < 0)
         return note_fault(files, name, &fault, error);
-    int r = read_open_file(files, &file, error);
+    file.salt = parent;
+    files->is_sidecar = parent != NULL;
+    int r = data_file_rewind(&file, error);
+    if (parent)
+        files->bytes_total += file.size;
+    if (r == 0)
+        r = read_open_file(files, &file, ret_loaded, error);
     data_file_close(&file);
     return r;
+}
+
+/* The sidecar of the file with that content, as a user has ordered. */
+static int read_sidecar(FilesSource *files, const uint8_t hash[static SHA256_SIZE], Error *error)
+{
+    _cleanup_(freep) char *name = NULL;
+    bool loaded;
+    if (quarantine_find(&files->quarantine, hash, &name, error) < 0)
+        return -1;
+    if (name) {
+        if (read_file(files, files->quarantine.folder, name, hash, &loaded, error) < 0)
+            return -1;
+        if (!loaded)
+            return 0; /* was told; the order stands */
+        if (quarantine_retire(&files->quarantine, name, error) < 0)
+            return -1;
+    }
+    /* Without a sidecar: it was loaded and the daemon not told, or somebody has removed it. */
+    return worker_file_retired(files->worker, hash, error);
 }
 
 /* --- the source --- */
@@ -212,6 +306,8 @@ static void files_close(void *source)
     FilesSource *files = source;
     close_fd(files->folder);
     folder_clear(&files->listed);
+    quarantine_close(&files->quarantine);
+    free(files->requeued);
     charset_free(files->charset);
     json_memory_clear(&files->json);
     sha256_free(files->sha256);
@@ -244,26 +340,51 @@ static void describe_columns(FilesSource *files)
         const FileColumn *column = &settings->columns[i];
         files->columns[i] =
             (FrameColumn){ .name = frame_text(column->dest),
-                           .type = column->type,
+                           .type = column->protected ? COLUMN_STRING : column->type,
                            .flags = (uint8_t)(COLUMN_DECLARED | (column->required ? COLUMN_REQUIRED : 0)) };
     }
+}
+
+static void take_requeued(FilesSource *files, const json_t *list)
+{
+    size_t count = json_array_size(list);
+    files->requeued = xcalloc(count + 1, sizeof(*files->requeued));
+    for (size_t i = 0; i < count; i++) {
+        const char *hash = json_string_value(json_array_get(list, i));
+        if (hash && sha256_from_text(hash, files->requeued[files->requeued_count]))
+            files->requeued_count++;
+    }
+}
+
+static int open_quarantine(FilesSource *files, const json_t *configuration, SandboxPolicy *policy, Error *error)
+{
+    if (!files->settings.quarantine)
+        return 0;
+    if (quarantine_open(&files->quarantine, &files->settings, error) < 0)
+        return -1;
+    take_requeued(files, json_object_get(configuration, "requeued"));
+    files->paths[policy->path_count++] = (SandboxPath){ .path = files->settings.quarantine_dir,
+                                                        .access = SANDBOX_READ | SANDBOX_WRITE | SANDBOX_CREATE };
+    return 0;
 }
 
 static int files_open(void **ret, const json_t *configuration, SandboxPolicy *policy, Error *error)
 {
     FilesSource *files = xcalloc(1, sizeof(*files));
     files->folder = -1;
+    files->quarantine = QUARANTINE_NONE;
+    files->paths[policy->path_count++] = (SandboxPath){ .access = SANDBOX_READ };
+    policy->paths = files->paths;
     json_memory_init(&files->json);
     if (files_settings_parse(configuration, &files->settings, error) < 0 ||
-        charset_new(&files->charset, files->settings.encoding, error) < 0 || open_folder(files, error) < 0) {
+        charset_new(&files->charset, files->settings.encoding, error) < 0 || open_folder(files, error) < 0 ||
+        open_quarantine(files, configuration, policy, error) < 0) {
         files_close(files);
         return -1;
     }
     files->sha256 = sha256_new();
     describe_columns(files);
-    files->path = (SandboxPath){ .path = files->settings.dir, .access = SANDBOX_READ };
-    policy->paths = &files->path;
-    policy->path_count = 1;
+    files->paths[0].path = files->settings.dir;
     policy->network = SANDBOX_NETWORK_NONE;
     policy->data_bytes = DATA_BYTES_BASE + 4 * (uint64_t)files_settings_record_max(&files->settings);
     *ret = files;
@@ -291,15 +412,16 @@ static int files_read(void *source, Worker *worker, Error *error)
 {
     FilesSource *files = source;
     files->worker = worker;
+    for (size_t i = 0; i < files->requeued_count; i++)
+        if (read_sidecar(files, files->requeued[i], error) < 0)
+            return -1;
     if (files->folder < 0) {
         worker_log(worker, LOG_NOTICE, "the folder \"%s\" does not exist: nothing to load", files->settings.dir);
         return 0;
     }
     for (size_t i = 0; i < files->listed.count; i++) {
-        const char *name = files->listed.names[i];
-        free(files->shown_name);
-        files->shown_name = text_escape(name, strlen(name));
-        if (read_file(files, name, error) < 0)
+        bool loaded;
+        if (read_file(files, files->folder, files->listed.names[i], NULL, &loaded, error) < 0)
             return -1;
     }
     return 0;

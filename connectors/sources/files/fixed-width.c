@@ -12,7 +12,9 @@
 #include "lib/basics/buffer.h"
 
 typedef struct FixedWidthReader {
-    FileReader reader;      /* first: a FileReader * is a FixedWidthReader * */
+    FileReader reader; /* first: a FileReader * is a FixedWidthReader * */
+    const char *line;  /* the last one read, in the input */
+    size_t length;
     size_t required_length; /* characters a line must have */
     const FileColumn *last_column;
 } FixedWidthReader;
@@ -188,13 +190,43 @@ static int fixed_width_read(FileReader *reader, RowsWriter *rows, Error *error)
             continue;
         reader->row++;
         size_t mark = rows_mark(rows);
-        if (put_line(fixed, line, length, rows, error) < 0) {
-            rows_rewind(rows, mark);
+        fixed->line = line;
+        fixed->length = length;
+        if ((put_line(fixed, line, length, rows, error) < 0 || reader_row_done(reader, rows, mark, error) < 0) &&
+            reader_bad_row(reader, rows, mark, error) < 0)
             return -1;
-        }
-        rows_row_done(rows);
     }
     return 0;
+}
+
+/* A line that is cut short stays a line: what is left of its last column would pass for a value. */
+static void fixed_width_write_row(const FileReader *reader, Buffer *to)
+{
+    const FixedWidthReader *fixed = (const FixedWidthReader *)reader;
+    const FilesSettings *settings = reader->settings;
+    const char *end = fixed->line + fixed->length;
+    if (count_characters(fixed->line, fixed->length) < fixed->required_length) {
+        if (files_settings_protect(settings, NULL))
+            buffer_append_string(to, "null");
+        else
+            json_put_string(to, fixed->line, fixed->length);
+        return;
+    }
+    size_t written = 0;
+    buffer_append_string(to, "{");
+    for (size_t i = 0; i < settings->column_count; i++) {
+        const FileColumn *column = &settings->columns[i];
+        if (files_settings_protect(settings, column->source))
+            continue;
+        const char *from = skip_characters(fixed->line, end, column->start);
+        const char *behind = skip_characters(from, end, column->width);
+        strip(&from, &behind);
+        buffer_append_string(to, written++ > 0 ? ", " : "");
+        json_put_string(to, column->source, strlen(column->source));
+        buffer_append_string(to, ": ");
+        json_put_string(to, from, (size_t)(behind - from));
+    }
+    buffer_append_string(to, "}");
 }
 
 static void fixed_width_free(FileReader *reader)
@@ -206,6 +238,7 @@ FileReader *fixed_width_reader_new(const FilesSettings *settings, TextInput *inp
 {
     FixedWidthReader *fixed = xcalloc(1, sizeof(*fixed));
     fixed->reader = (FileReader){ .read = fixed_width_read,
+                                  .write_row = fixed_width_write_row,
                                   .free = fixed_width_free,
                                   .settings = settings,
                                   .input = input,

@@ -95,6 +95,27 @@ bool json_depth_is_fine(yyjson_val *value)
     return true;
 }
 
+void json_put_string(Buffer *to, const char *text, size_t n)
+{
+    size_t from = 0;
+    buffer_append(to, "\"", 1);
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (c >= 0x20 && c != '"' && c != '\\')
+            continue;
+        buffer_append(to, text + from, i - from);
+        from = i + 1;
+        if (c >= 0x20)
+            buffer_printf(to, "\\%c", c);
+        else if (c == '\n' || c == '\r' || c == '\t')
+            buffer_append_string(to, c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t");
+        else
+            buffer_printf(to, "\\u%04x", c);
+    }
+    buffer_append(to, text + from, n - from);
+    buffer_append(to, "\"", 1);
+}
+
 const char *json_validate(JsonMemory *memory, const char *text, size_t n)
 {
     yyjson_doc *document = yyjson_read_opts((char *)text, n, YYJSON_READ_NUMBER_AS_RAW, &memory->allocator, NULL);

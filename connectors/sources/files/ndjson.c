@@ -38,6 +38,8 @@ typedef struct NdjsonReader {
     size_t table_mask;
     PredictedKey *predicted; /* owned */
     size_t predicted_count;
+    Buffer line;  /* the last one, as it was read; only where bad rows are kept */
+    bool sidecar; /* the objects are a sidecar's, and the rows are in them */
 } NdjsonReader;
 
 /* --- keys --- */
@@ -173,6 +175,9 @@ static int put_value(const NdjsonReader *ndjson, const FileColumn *column, yyjso
 {
     const FileReader *reader = &ndjson->reader;
     const char *why;
+    if (!value && ndjson->sidecar && column->protected)
+        return reader_fail(reader, column->source, NULL, 0,
+                           "protected, so that its value was not kept: add it to \"row\", or null", error);
     if (!value)
         return reader_put_null(reader, column, "missing, but the column is required", rows, error);
     switch (unsafe_yyjson_get_type(value)) {
@@ -199,12 +204,27 @@ static int put_value(const NdjsonReader *ndjson, const FileColumn *column, yyjso
 
 /* --- lines --- */
 
+/* 0: none that makes sense. */
+static uint64_t row_number(yyjson_val *line)
+{
+    yyjson_val *number = yyjson_obj_get(line, "row_number");
+    const char *text = yyjson_is_raw(number) ? unsafe_yyjson_get_raw(number) : "";
+    return *text >= '1' && *text <= '9' && unsafe_yyjson_get_len(number) < 19 ? strtoull(text, NULL, 10) : 0;
+}
+
 static int put_document(NdjsonReader *ndjson, yyjson_doc *document, RowsWriter *rows, Error *error)
 {
     const FilesSettings *settings = ndjson->reader.settings;
     yyjson_val *root = yyjson_doc_get_root(document);
     if (!yyjson_is_obj(root))
         return reader_fail(&ndjson->reader, NULL, NULL, 0, "the line is not a JSON object", error);
+    if (ndjson->sidecar) {
+        ndjson->reader.number = row_number(root);
+        root = yyjson_obj_get(root, "row");
+        if (!yyjson_is_obj(root))
+            return reader_fail(&ndjson->reader, NULL, NULL, 0,
+                               "\"row\" is not an object yet: write the row as {\"FIELD\": value, …}", error);
+    }
     if (fill_slots(ndjson, root, error) < 0)
         return -1;
     for (size_t i = 0; i < settings->column_count; i++)
@@ -229,15 +249,10 @@ static int put_line(NdjsonReader *ndjson, char *line, size_t n, RowsWriter *rows
     yyjson_read_err why;
     yyjson_doc *document =
         yyjson_read_opts(line, n, YYJSON_READ_INSITU | YYJSON_READ_NUMBER_AS_RAW, &ndjson->json->allocator, &why);
-    size_t mark = rows_mark(rows);
     int r = document ? put_document(ndjson, document, rows, error) : not_json(ndjson, &why, error);
     if (document)
         yyjson_doc_free(document);
     memcpy(line + n, borrowed, sizeof(borrowed));
-    if (r < 0)
-        rows_rewind(rows, mark);
-    else
-        rows_row_done(rows);
     return r;
 }
 
@@ -286,10 +301,70 @@ static int ndjson_read(FileReader *reader, RowsWriter *rows, Error *error)
         if (is_blank(line, length))
             continue;
         reader->row++;
-        if (put_line(ndjson, line, length, rows, error) < 0)
+        reader->number = 0;
+        if (reader->bad_rows) {
+            /* Parsing in place changes the text. */
+            buffer_reset(&ndjson->line);
+            buffer_append(&ndjson->line, line, length);
+        }
+        size_t mark = rows_mark(rows);
+        if ((put_line(ndjson, line, length, rows, error) < 0 || reader_row_done(reader, rows, mark, error) < 0) &&
+            reader_bad_row(reader, rows, mark, error) < 0)
             return -1;
     }
     return 0;
+}
+
+static void write_value(const NdjsonReader *ndjson, yyjson_val *value, Buffer *to)
+{
+    size_t length;
+    char *text = yyjson_val_write_opts(value, YYJSON_WRITE_NOFLAG, &ndjson->json->allocator, &length, NULL);
+    if (!text)
+        abort(); /* out of memory: what was parsed can be written */
+    buffer_append(to, text, length);
+    ndjson->json->allocator.free(ndjson->json->allocator.ctx, text);
+}
+
+static void write_members(const NdjsonReader *ndjson, yyjson_val *object, Buffer *to)
+{
+    size_t position, count, written = 0;
+    yyjson_val *key, *value;
+    buffer_append_string(to, "{");
+    yyjson_obj_foreach(object, position, count, key, value)
+    {
+        const char *name = unsafe_yyjson_get_str(key);
+        if (files_settings_protect(ndjson->reader.settings, name))
+            continue;
+        buffer_append_string(to, written++ > 0 ? ", " : "");
+        json_put_string(to, name, unsafe_yyjson_get_len(key));
+        buffer_append_string(to, ": ");
+        write_value(ndjson, value, to);
+    }
+    buffer_append_string(to, "}");
+}
+
+/* An object as it was written, but for protected members; anything else as text. */
+static void ndjson_write_row(const FileReader *reader, Buffer *to)
+{
+    const NdjsonReader *ndjson = (const NdjsonReader *)reader;
+    const char *line = (const char *)buffer_bytes(&ndjson->line);
+    size_t n = buffer_length(&ndjson->line);
+    bool protected = files_settings_protect(reader->settings, NULL);
+    yyjson_doc *document = yyjson_read_opts((char *)line, n, YYJSON_READ_NUMBER_AS_RAW, &ndjson->json->allocator, NULL);
+    yyjson_val *root = yyjson_doc_get_root(document);
+    if (ndjson->sidecar && yyjson_obj_get(root, "row"))
+        root = yyjson_obj_get(root, "row");
+    if (yyjson_is_obj(root) && (protected || ndjson->sidecar))
+        write_members(ndjson, root, to);
+    else if (yyjson_is_obj(root))
+        buffer_append(to, line, n - (n > 0 && line[n - 1] == '\r'));
+    else if (protected)
+        buffer_append_string(to, "null");
+    else if (ndjson->sidecar && root)
+        write_value(ndjson, root, to);
+    else
+        json_put_string(to, line, n);
+    yyjson_doc_free(document);
 }
 
 static void ndjson_free(FileReader *reader)
@@ -301,6 +376,7 @@ static void ndjson_free(FileReader *reader)
     free(ndjson->slots);
     free(ndjson->column_slots);
     free(ndjson->table);
+    buffer_clear(&ndjson->line);
     free(ndjson);
 }
 
@@ -308,6 +384,7 @@ FileReader *ndjson_reader_new(const FilesSettings *settings, TextInput *input, J
 {
     NdjsonReader *ndjson = xcalloc(1, sizeof(*ndjson));
     ndjson->reader = (FileReader){ .read = ndjson_read,
+                                   .write_row = ndjson_write_row,
                                    .free = ndjson_free,
                                    .settings = settings,
                                    .input = input,
@@ -315,4 +392,11 @@ FileReader *ndjson_reader_new(const FilesSettings *settings, TextInput *input, J
     ndjson->json = json;
     make_slots(ndjson);
     return &ndjson->reader;
+}
+
+FileReader *sidecar_reader_new(const FilesSettings *settings, TextInput *input, JsonMemory *json)
+{
+    FileReader *reader = ndjson_reader_new(settings, input, json);
+    ((NdjsonReader *)reader)->sidecar = true;
+    return reader;
 }

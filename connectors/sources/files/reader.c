@@ -25,7 +25,7 @@ int reader_fail(const FileReader *reader, const char *column, const char *value,
                 Error *error)
 {
     error_set(error, ERROR_DATA, "%s", why);
-    if (value)
+    if (value && !files_settings_protect(reader->settings, NULL))
         error_at_value(error, value, value_length);
     return reader_place(reader, column, error);
 }
@@ -36,10 +36,32 @@ int reader_place(const FileReader *reader, const char *column, Error *error)
     return column ? error_at_column(error, column) : -1;
 }
 
+int reader_bad_row(FileReader *reader, RowsWriter *rows, size_t mark, Error *error)
+{
+    _cleanup_(error_clear) Error why = { 0 };
+    rows_rewind(rows, mark);
+    /* Only bad data is the row's own: a lost key or a full disk would spoil the next one as well. */
+    if (!reader->bad_rows || error->kind != ERROR_DATA)
+        return -1;
+    error_move(&why, error);
+    reader->bad++;
+    return reader->bad_rows->take(reader->bad_rows->context, reader, &why, error);
+}
+
 int reader_put_null(const FileReader *reader, const FileColumn *column, const char *why, RowsWriter *rows, Error *error)
 {
     if (column->required)
         return reader_fail(reader, column->source, NULL, 0, why, error);
     rows_put_null(rows);
     return 0;
+}
+
+int reader_protect_row(const FileReader *reader, RowsWriter *rows, size_t mark, Error *error)
+{
+    const FilesSettings *settings = reader->settings;
+    size_t column = 0;
+    const char *why = NULL;
+    if (protector_row(settings->protector, rows, mark, settings->max_value_size, &column, &why) == 0)
+        return 0;
+    return reader_fail(reader, settings->columns[column].source, NULL, 0, why, error);
 }

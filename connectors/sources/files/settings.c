@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "lib/basics/base64.h"
 #include "lib/basics/buffer.h"
 
 #define MAX_VALUE_SIZE_DEFAULT (16u << 20)
@@ -67,6 +68,29 @@ static int column_place(FileColumn *column, const json_t *object, const FilesSet
     return 0;
 }
 
+/* `encrypt` and `hash`; the daemon sends their keys as base64. */
+static int column_protection(const json_t *object, size_t i, FilesSettings *settings, Error *error)
+{
+    static const char *const names[] = { [PROTECTION_ENCRYPT] = "encrypt", [PROTECTION_HASH] = "hash" };
+    for (ProtectionKind kind = PROTECTION_ENCRYPT; kind <= PROTECTION_HASH; kind++) {
+        const json_t *map = json_object_get(object, names[kind]);
+        if (!map)
+            continue;
+        const char *text = text_at(map, "key", "");
+        size_t n = strlen(text), length = 0;
+        _cleanup_(freep) uint8_t *key = xmalloc(n / 4 * 3 + 1);
+        if (!base64_decode(text, n, key, &length))
+            return bad(names[kind], error);
+        if (!settings->protector)
+            settings->protector = protector_new(settings->column_count);
+        int r = protector_add(settings->protector, i, kind, key, length, error);
+        explicit_bzero(key, length);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
 static int columns_parse(const json_t *list, FilesSettings *settings, Error *error)
 {
     size_t count = json_array_size(list);
@@ -80,11 +104,28 @@ static int columns_parse(const json_t *list, FilesSettings *settings, Error *err
         column->dest = xstrdup(text_at(object, "dest", NULL));
         column->type = column_type_from_name(text_at(object, "type", ""));
         column->required = flag_at(object, "required", true);
+        column->protected = json_object_get(object, "encrypt") || json_object_get(object, "hash");
+        settings->has_protected |= column->protected;
         if (!column->dest || column->type == 0)
             return bad("columns", error);
-        if (column_place(column, object, settings, error) < 0)
+        if (column_place(column, object, settings, error) < 0 || column_protection(object, i, settings, error) < 0)
             return -1;
     }
+    return 0;
+}
+
+static int quarantine_parse(const json_t *quarantine, FilesSettings *settings, Error *error)
+{
+    if (!json_is_object(quarantine))
+        return 0;
+    const json_t *fraction = json_object_get(quarantine, "max_invalid_fraction");
+    const json_t *rows = json_object_get(quarantine, "max_invalid_rows");
+    settings->quarantine = true;
+    settings->quarantine_dir = xstrdup(text_at(quarantine, "dir", NULL));
+    if (!settings->quarantine_dir)
+        return bad("quarantine.dir", error);
+    settings->max_invalid_fraction = json_is_number(fraction) ? json_number_value(fraction) : 1;
+    settings->max_invalid_rows = json_is_integer(rows) ? (uint64_t)json_integer_value(rows) : UINT64_MAX;
     return 0;
 }
 
@@ -120,6 +161,10 @@ static int settings_fill(const json_t *configuration, FilesSettings *settings, E
     if (bytes < 1)
         return bad("max_value_size", error);
     settings->max_value_size = (uint32_t)MIN_OF(bytes, (json_int_t)RECORD_MAX);
+    settings->append = strcmp(text_at(configuration, "write_mode", "append"), "append") == 0;
+    settings->connection = xstrdup(text_at(configuration, "connection", ""));
+    if (quarantine_parse(json_object_get(configuration, "quarantine"), settings, error) < 0)
+        return -1;
     return columns_parse(json_object_get(configuration, "columns"), settings, error);
 }
 
@@ -141,12 +186,25 @@ void files_settings_clear(FilesSettings *settings)
         free(settings->columns[i].dest);
     }
     free(settings->columns);
+    protector_free(settings->protector);
     free(settings->dir);
     free(settings->file_pattern);
     free(settings->dest_table);
     free(settings->encoding);
     free(settings->null_text);
+    free(settings->quarantine_dir);
+    free(settings->connection);
     *settings = (FilesSettings){ 0 };
+}
+
+bool files_settings_protect(const FilesSettings *settings, const char *name)
+{
+    if (!settings->has_protected || !name)
+        return settings->has_protected;
+    for (size_t i = 0; i < settings->column_count; i++)
+        if (settings->columns[i].protected && strcmp(settings->columns[i].source, name) == 0)
+            return true;
+    return false;
 }
 
 size_t files_settings_record_max(const FilesSettings *settings)
