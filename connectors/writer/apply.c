@@ -30,6 +30,9 @@ static int batch_begin(Writer *writer, Error *error)
     writer->batch.started_us = MAX_OF(clock_wall_us(), writer->known.updated_us);
     writer->batch_began_ms = clock_monotonic_ms();
     writer->in_batch = true;
+    writer->batch_changed = false;
+    if (writer->sync_began_us == 0)
+        writer->sync_began_us = writer->batch.started_us;
     if (writer->ensured_count > 0)
         memset(writer->ensured, 0, writer->ensured_count * sizeof(*writer->ensured));
     return writer->destination->begin(writer->handle, &writer->batch, error);
@@ -58,6 +61,7 @@ void apply_abort(Writer *writer)
 
 void apply_clear(Writer *writer)
 {
+    operations_reset(writer);
     sequence_clear(&writer->sequence);
     committed_state_clear(&writer->known);
     free(writer->ensured);
@@ -174,6 +178,8 @@ static int file_end(Writer *writer, const Frame *frame, bool dropped, Error *err
 
 static int commit_checkpoint(Writer *writer, Error *error)
 {
+    if (operations_flush(writer, error) < 0)
+        return -1;
     _cleanup_(freep) char *state = take_ptr(writer->deferred_state);
     uint64_t rows = writer->batch.rows;
     if (batch_commit(writer, state, error) < 0)
@@ -185,7 +191,7 @@ static int commit_checkpoint(Writer *writer, Error *error)
 
 static int take_checkpoint(Writer *writer, const Frame *frame, Error *error)
 {
-    if (batch_begin(writer, error) < 0 || tables_ensure(writer, error) < 0)
+    if (batch_begin(writer, error) < 0)
         return -1;
     free(writer->deferred_state);
     writer->deferred_state = xstrndup(frame->checkpoint.state.data, frame->checkpoint.state.length);
@@ -210,11 +216,20 @@ int apply_deferred(Writer *writer, int *ret_ms, Error *error)
     return 0;
 }
 
+/* Rows after the last checkpoint, tables that nobody has looked at yet, and what a full sync has not seen. A batch that
+ * turns out to have changed nothing is taken back: an empty sync writes nothing. */
 static int take_end(Writer *writer, Error *error)
 {
-    if (!writer->in_batch)
+    bool full = writer->full && writer->target_count > 0;
+    if (!writer->in_batch && !operations_pending(writer) && !full)
         return 0;
-    return commit_checkpoint(writer, error);
+    if (batch_begin(writer, error) < 0 || operations_flush(writer, error) < 0 ||
+        (full && operations_delete_unseen(writer, error) < 0))
+        return -1;
+    if (writer->batch_changed || writer->deferred_state || writer->batch.rows > 0)
+        return commit_checkpoint(writer, error);
+    apply_abort(writer);
+    return 0;
 }
 
 int apply_state(Writer *writer, const char *state, Error *error)
@@ -228,13 +243,21 @@ int apply_state(Writer *writer, const char *state, Error *error)
 
 /* --- rows --- */
 
+static int take_file_rows(Writer *writer, const Frame *frame, Error *error)
+{
+    if (table_ensure(writer, frame->rows.table, error) < 0)
+        return -1;
+    const Table *table = sequence_table(&writer->sequence, frame->rows.table);
+    return writer->destination->write(writer->handle, table, frame, writer->batch.rows + 1, error);
+}
+
 static int take_rows(Writer *writer, const Frame *frame, Error *error)
 {
-    if (batch_begin(writer, error) < 0 || table_ensure(writer, frame->rows.table, error) < 0)
+    if (batch_begin(writer, error) < 0)
         return -1;
     writer->deferred_clean = false;
-    const Table *table = sequence_table(&writer->sequence, frame->rows.table);
-    if (writer->destination->write(writer->handle, table, frame, writer->batch.rows + 1, error) < 0)
+    int r = writer->batch.is_file ? take_file_rows(writer, frame, error) : operations_rows(writer, frame, error);
+    if (r < 0)
         return -1;
     writer->batch.rows += frame->rows.count;
     writer->rows_seen += frame->rows.count;
@@ -244,16 +267,20 @@ static int take_rows(Writer *writer, const Frame *frame, Error *error)
 
 static int take_truncate(Writer *writer, const Frame *frame, Error *error)
 {
-    if (batch_begin(writer, error) < 0 || table_ensure(writer, frame->truncate.table, error) < 0)
+    if (batch_begin(writer, error) < 0)
         return -1;
     writer->deferred_clean = false;
-    return writer->destination->soft_delete(writer->handle, sequence_table(&writer->sequence, frame->truncate.table),
-                                            INT64_MAX, writer->batch.started_us, error);
+    return operations_truncate(writer, frame->truncate.table, error);
 }
 
 /* A table is created with the batch that needs it; in a file, at once: a file without rows makes its table, too. */
 static int take_table(Writer *writer, const Frame *frame, Error *error)
 {
+    if (!writer->files) {
+        operations_table(writer, frame->table.id);
+        writer->deferred_clean = false;
+        return 0;
+    }
     if (frame->table.id < writer->ensured_count && writer->ensured[frame->table.id] == TABLE_READY)
         writer->ensured[frame->table.id] = TABLE_REPLACED;
     writer->deferred_clean = false;

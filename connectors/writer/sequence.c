@@ -197,7 +197,8 @@ static int take_table(Sequence *sequence, const Frame *frame, Error *error)
 
 /* --- ROWS --- */
 
-static const uint16_t *accepted_tags(SequenceTable *table, Operation operation)
+/* Outside files a value may be of another type than its column: the column is widened then. */
+static const uint16_t *accepted_tags(SequenceTable *table, Operation operation, bool any_type)
 {
     if (table->accepts[operation])
         return table->accepts[operation];
@@ -207,7 +208,7 @@ static const uint16_t *accepted_tags(SequenceTable *table, Operation operation)
         const FrameColumn *column = &table->table.columns[i];
         bool key = column->flags & COLUMN_KEY, required = column->flags & COLUMN_REQUIRED;
         for (unsigned tag = 0; tag < _VALUE_TAG_MAX; tag++) {
-            bool good = column_type_accepts(column->type, (ValueTag)tag);
+            bool good = any_type || column_type_accepts(column->type, (ValueTag)tag);
             if (tag == VALUE_NULL)
                 good = !key && (!required || operation == OPERATION_DELETE);
             else if (tag == VALUE_ABSENT)
@@ -302,7 +303,7 @@ static int refuse_value(const Sequence *sequence, const Table *table, size_t col
 
 static int check_values(const Sequence *sequence, SequenceTable *table, const Frame *frame, Error *error)
 {
-    const uint16_t *accepts = accepted_tags(table, frame->rows.operation);
+    const uint16_t *accepts = accepted_tags(table, frame->rows.operation, sequence->state == SEQUENCE_OUTSIDE);
     size_t columns = table->table.column_count;
     uint64_t max_value_size = sequence->rules.max_value_size;
     RowCursor cursor = row_cursor(frame);
@@ -351,11 +352,10 @@ static int take_rows(Sequence *sequence, const Frame *frame, Error *error)
     if (!(sequence->rules.operations & OPERATION_BIT(operation)))
         return error_set(error, ERROR_CONFIGURATION, "%s cannot %s rows yet (table \"%s\")",
                          sequence->rules.destination, operation_names[operation], table->table.name);
-    if (operation != OPERATION_INSERT && !table_has_key(&table->table))
-        return error_set(error, ERROR_INTERNAL,
-                         "the worker broke the protocol: %s of rows in table \"%s\" without a "
-                         "key",
-                         operation_names[operation], table->table.name);
+    /* An upsert of a row without a key is told from others by all of its values. */
+    if (operation != OPERATION_INSERT && operation != OPERATION_UPSERT && !table_has_key(&table->table))
+        return error_set(error, ERROR_DATA, "table \"%s\" has no primary key: its rows cannot be %sd",
+                         table->table.name, operation_names[operation]);
     if (!sequence->dropping && check_values(sequence, table, frame, error) < 0)
         return -1;
     sequence->rows += frame->rows.count;

@@ -4,6 +4,7 @@
  * (apply.c) and the loop (writer.c).
  */
 #include "connectors/writer/sequence.h"
+#include "connectors/writer/target.h"
 #include "lib/system/channel.h"
 
 /* The daemon passes on one question at a time; more than this many waiting is not our daemon. */
@@ -31,6 +32,17 @@ struct Writer {
     uint64_t rows_seen;
     uint64_t rows_committed;
 
+    /* operations.c: outside files */
+    TargetRules rules;
+    const json_t *drop_tables; /* names, borrowed; NULL: none */
+    bool full;
+    size_t coalesce_memory;
+    Target **targets; /* per table; NULL: not needed yet */
+    bool *stale;      /* per table: the worker has described it since */
+    size_t target_count;
+    bool batch_changed; /* something was done in the open batch */
+    int64_t sync_began_us;
+
     /* control.c */
     bool cancelled;
     bool worker_gone;
@@ -57,3 +69,14 @@ int apply_deferred(Writer *writer, int *ret_ms, Error *error);
 int apply_state(Writer *writer, const char *state, Error *error); /* set_state */
 void apply_abort(Writer *writer);
 void apply_clear(Writer *writer);
+
+/* --- operations.c: what an open batch is given outside files --- */
+void operations_table(Writer *writer, uint16_t id); /* TABLE */
+int operations_rows(Writer *writer, const Frame *frame, Error *error);
+int operations_truncate(Writer *writer, uint16_t id, Error *error);
+bool operations_pending(const Writer *writer); /* tables that were described and not looked at yet */
+/* All tables as described, all rows that wait: into the destination's transaction. */
+int operations_flush(Writer *writer, Error *error);
+/* At the end of a full sync, after a flush: what was not seen is deleted. */
+int operations_delete_unseen(Writer *writer, Error *error);
+void operations_reset(Writer *writer);

@@ -19,6 +19,8 @@
 
 #define DEFAULT_MAX_VALUE_SIZE (16 << 20)
 #define DEFAULT_COMMIT_INTERVAL_S 1
+/* For the rows that wait to be coalesced: worker and writer stay below 40 MB together, whatever the size of a batch. */
+#define DEFAULT_COALESCE_MEMORY (12 << 20)
 
 typedef struct Begin {
     json_t *configuration; /* owned */
@@ -39,6 +41,27 @@ static uint64_t number_of(const json_t *object, const char *key, uint64_t fallba
 {
     const json_t *value = json_object_get(object, key);
     return json_is_integer(value) && json_integer_value(value) >= 0 ? (uint64_t)json_integer_value(value) : fallback;
+}
+
+static SchemaPolicy policy_of(const json_t *configuration)
+{
+    const char *name = json_string_value(json_object_get(configuration, "on_schema_change"));
+    if (name && strcmp(name, "block_all") == 0)
+        return SCHEMA_BLOCK_ALL;
+    return name && strcmp(name, "allow_columns") == 0 ? SCHEMA_ALLOW_COLUMNS : SCHEMA_ALLOW_ALL;
+}
+
+static void receive_rules(Writer *writer, const json_t *configuration)
+{
+    writer->rules = (TargetRules){
+        .destination = writer->destination,
+        .policy = policy_of(configuration),
+        .history = json_is_true(json_object_get(configuration, "history")),
+        .connection = json_string_value(json_object_get(configuration, "connection")),
+    };
+    writer->drop_tables = json_object_get(configuration, "tables");
+    writer->full = json_is_true(json_object_get(configuration, "full")) && !json_is_array(writer->drop_tables);
+    writer->coalesce_memory = number_of(configuration, "coalesce_memory", DEFAULT_COALESCE_MEMORY);
 }
 
 static int receive_begin(Writer *writer, Begin *ret, Error *error)
@@ -68,6 +91,7 @@ static int receive_begin(Writer *writer, Begin *ret, Error *error)
     const char *run_id = json_string_value(json_object_get(configuration, "run_id"));
     writer->run_id = run_id ? run_id : "";
     writer->files = json_is_true(json_object_get(configuration, "files"));
+    receive_rules(writer, configuration);
     writer->commit_interval_ms = (int64_t)number_of(configuration, "commit_interval", DEFAULT_COMMIT_INTERVAL_S) * 1000;
     return 0;
 }
@@ -106,6 +130,7 @@ static int open_destination(Writer *writer, const Begin *begin, Error *error)
         enter_sandbox(writer, begin, &policy, error) < 0 || destination->connect(writer->handle, error) < 0 ||
         destination->read_state(writer->handle, &writer->known, error) < 0)
         return -1;
+    writer->rules.handle = writer->handle;
     return report_opened(writer, error);
 }
 
@@ -197,13 +222,15 @@ static int run_operations(Writer *writer, Channel *pipe, Error *error)
 static int run_sync(Writer *writer, const Begin *begin, Error *error)
 {
     const Destination *destination = writer->destination;
-    sequence_init(&writer->sequence, &(SequenceRules){ .files = writer->files,
-                                                       .rows = !writer->files,
-                                                       .only_table = begin->only_table,
-                                                       .operations = destination->operations,
-                                                       .truncate = destination->soft_delete != NULL,
-                                                       .max_value_size = begin->max_value_size,
-                                                       .destination = destination->program });
+    unsigned insert = OPERATION_BIT(OPERATION_INSERT);
+    sequence_init(&writer->sequence,
+                  &(SequenceRules){ .files = writer->files,
+                                    .rows = !writer->files,
+                                    .only_table = begin->only_table,
+                                    .operations = destination->operations & (writer->files ? insert : ~insert),
+                                    .truncate = destination->soft_delete && !writer->files,
+                                    .max_value_size = begin->max_value_size,
+                                    .destination = destination->program });
     Channel pipe;
     channel_init(&pipe, FD_OPERATIONS, FRAME_PAYLOAD_MAX);
     int r = run_operations(writer, &pipe, error);

@@ -45,3 +45,15 @@ void sha256_finish(Sha256 *hash, uint8_t ret_digest[static SHA256_SIZE])
 {
     (void)SHA256_Final(ret_digest, &hash->context);
 }
+
+void sha1_text_upper(const void *data, size_t n, char ret_text[static SHA1_TEXT_SIZE])
+{
+    static const char digits[] = "0123456789ABCDEF";
+    uint8_t digest[SHA_DIGEST_LENGTH];
+    (void)SHA1(data, n, digest);
+    for (size_t i = 0; i < sizeof(digest); i++) {
+        ret_text[2 * i] = digits[digest[i] >> 4];
+        ret_text[2 * i + 1] = digits[digest[i] & 15];
+    }
+    ret_text[SHA1_TEXT_SIZE - 1] = 0;
+}

@@ -17,4 +17,8 @@ void sha256_text(const uint8_t digest[static SHA256_SIZE], char ret_text[static 
 bool sha256_from_text(const char *text,
                       uint8_t ret_digest[static SHA256_SIZE]); /* false unless exactly 64 hex digits */
 
+#define SHA1_TEXT_SIZE 41
+/* SHA-1 (FIPS 180-4) of N bytes as 40 upper-case hexadecimal digits: a name for content, as Fivetran makes it. */
+void sha1_text_upper(const void *data, size_t n, char ret_text[static SHA1_TEXT_SIZE]);
+
 uint64_t fnv1a64(const void *data, size_t n);

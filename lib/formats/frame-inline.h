@@ -109,3 +109,29 @@ static inline void rows_put_text(RowsWriter *rows, ValueTag tag, const char *dat
         memcpy(at + 5, data, length);
     buffer_added(rows->buffer, 5 + length);
 }
+static inline void rows_put_value(RowsWriter *rows, const Value *value)
+{
+    switch (value->tag) {
+    case VALUE_INTEGER:
+        rows_put_integer(rows, value->integer);
+        break;
+    case VALUE_FLOAT:
+        rows_put_float(rows, value->number);
+        break;
+    case VALUE_DATE:
+        rows_put_date(rows, value->days);
+        break;
+    case VALUE_TIMESTAMP:
+        rows_put_timestamp(rows, &value->timestamp);
+        break;
+    case VALUE_STRING:
+    case VALUE_DECIMAL:
+    case VALUE_JSON:
+    case VALUE_BINARY:
+        rows_put_text(rows, value->tag, value->text.data, value->text.length);
+        break;
+    default:
+        rows_put_tag(rows, value->tag);
+        break;
+    }
+}

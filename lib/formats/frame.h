@@ -296,5 +296,6 @@ static inline void rows_put_date(RowsWriter *rows, int32_t days);
 static inline void rows_put_timestamp(RowsWriter *rows, const Timestamp *value);
 static inline void rows_put_text(RowsWriter *rows, ValueTag tag, const char *data,
                                  size_t length); /* STRING, DECIMAL, JSON, BINARY */
+static inline void rows_put_value(RowsWriter *rows, const Value *value);
 
 #include "lib/formats/frame-inline.h"

@@ -13,7 +13,8 @@ sys.path.insert(0, str(HERE.parent / "integration"))
 import frames
 from frames import KEY, REQUIRED
 
-ALL, FILES, ROWS = 0x07, 0x01, 0x06
+ALL, FILES, ROWS = 0x05, 0x01, 0x04  # the rules at the top of fuzz_sequence.c
+NO_CASE, ONE_TABLE, INSERT_ONLY, HISTORY, FULL, LITTLE_MEMORY = 2, 8, 16, 32, 64, 128
 COLUMNS = [
     ("s", "string"), ("i", "integer"), ("f", "float"), ("b", "boolean"), ("d", "date"), ("t", "timestamp"),
     ("n", "decimal"), ("j", "json"), ("x", "binary"),
@@ -32,6 +33,39 @@ checkpoint = [frames.encode("CHECKPOINT", number=i, state=f'{{"at": {i}}}') for 
 
 def keyed_rows(operation, *items):
     return frames.rows(items, operation=operation)
+
+
+def upserts(count):
+    return frames.rows([ROW] * count, operation="upsert")
+
+
+operations = (
+    keyed
+    + keyed_rows("upsert", [1, "b"], [2, "c"], [1, "d"])
+    + keyed_rows("update", [1, frames.ABSENT], [3, "x"])
+    + keyed_rows("delete", [1, None])
+    + checkpoint[0]
+    + keyed_rows("update", [1, "y"])
+    + keyed_rows("upsert", [1, "z"])
+    + frames.encode("TRUNCATE", table=0)
+    + keyed_rows("upsert", [2, "z"])
+    + checkpoint[1]
+    + keyed_rows("delete", [2, None])
+    + end
+)
+# every column meets a value of every other type
+mixtures = b"".join(
+    frames.table(f"t{i}", [("id", "integer", KEY), ("v", kind)], number=i)
+    + frames.rows([(j, value) for j, value in enumerate(ROW + [2**53 + 1, frames.decimal("9" * 40)])], i, "upsert")
+    for i, (_, kind) in enumerate(COLUMNS)
+)
+grows = (
+    frames.table("t", [("id", "short", KEY)])
+    + keyed_rows("upsert", [1])
+    + frames.table("t", [("id", "integer", KEY), ("Id", "decimal", 0, 9, 2), ("w", "real")])
+    + keyed_rows("upsert", [2**40, frames.decimal("1.25"), 0.1])
+    + end
+)
 
 
 STREAMS = {
@@ -56,27 +90,26 @@ STREAMS = {
         + frames.encode("FILE_END", outcome=1, rows=2, quarantined=1)
         + end,
     ),  # fmt: skip
-    "only-table": (FILES | 8 | 16, 0, table + good + end),
-    "neighbour": (FILES | 8, 0, keyed),
+    "only-table": (FILES | ONE_TABLE | INSERT_ONLY, 0, table + good + end),
+    "neighbour": (FILES | ONE_TABLE, 0, keyed),
     "reserved": (ALL, 0, frames.table("_wherry_state", COLUMNS)),
-    "rows": (ROWS, 0, table + frames.rows([ROW] * 3) + checkpoint[0] + frames.rows([ROW]) + checkpoint[1] + end),
-    "rows-merged": (ROWS, 32, table + frames.rows([ROW]) + checkpoint[0] + frames.rows([ROW]) + checkpoint[1] + end),
-    "rows-after": (ROWS, 0, table + checkpoint[0] + frames.rows([ROW]) + end),
-    "operations": (
-        ROWS,
-        0,
-        keyed
-        + keyed_rows("insert", [1, "a"])
-        + keyed_rows("upsert", [1, "b"])
-        + keyed_rows("update", [1, frames.ABSENT])
-        + keyed_rows("delete", [1, None])
-        + frames.encode("TRUNCATE", table=0)
-        + checkpoint[0]
-        + end,
-    ),  # fmt: skip
-    "insert-only": (ROWS | 16, 0, keyed + keyed_rows("upsert", [1, "b"])),
-    "no-truncate": (2, 0, keyed + frames.encode("TRUNCATE", table=0)),
-    "mixed": (ALL, 0, table + frames.rows([ROW]) + checkpoint[0] + good + frames.rows([ROW]) + end),
+    "rows": (ROWS, 0, table + upserts(3) + checkpoint[0] + upserts(1) + checkpoint[1] + end),
+    "rows-merged": (ROWS, 32, table + upserts(1) + checkpoint[0] + upserts(1) + checkpoint[1] + end),
+    "rows-after": (ROWS, 0, table + checkpoint[0] + upserts(1) + end),
+    "operations": (ROWS, 0, operations),
+    "operations-history": (ROWS | HISTORY, 0, operations),
+    "operations-full": (ROWS | FULL, 32, operations),
+    "operations-flushed": (ROWS | LITTLE_MEMORY | NO_CASE, 32, operations),
+    "operations-dropped": (ROWS | ONE_TABLE | FULL, 0, operations.replace(keyed, frames.table("orders", KEYED))),
+    "operations-fail": (ROWS, 7, operations),
+    "mixtures": (ROWS, 0, mixtures + end),
+    "mixtures-blocked": (ROWS, 64, mixtures + end),
+    "grows": (ROWS, 0, grows),
+    "grows-no-case": (ROWS | NO_CASE, 0, grows),
+    "keyless-update": (ROWS, 0, table + frames.rows([ROW], operation="update")),
+    "insert-only": (ROWS | INSERT_ONLY, 0, keyed + keyed_rows("upsert", [1, "b"])),
+    "no-truncate": (0, 0, keyed + frames.encode("TRUNCATE", table=0)),
+    "mixed": (ROWS, 0, table + upserts(1) + checkpoint[0] + good + end),
     "fails-data": (ALL, 16 | 3, table + good * 4 + end),
     "fails-late": (ALL, 16 | 7, table + good * 4 + end),
     "fails-hard": (ALL, 5, table + good * 4 + end),

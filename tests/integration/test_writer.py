@@ -485,15 +485,19 @@ def test_operations_that_are_not_there_yet(destination, operation):
 # --- rows outside files, checkpoints, state ---
 
 
+def upserts(*ids):
+    return frames.rows([(i,) for i in ids], operation="upsert")
+
+
 def test_checkpoints_commit_rows_and_state(destination):
     writer = destination.start(files=False)
     writer.opened()
-    writer.put(frames.hello() + frames.table("t", [("id", "integer", KEY)]) + frames.rows([(1,), (2,)]))
+    writer.put(frames.hello() + frames.table("t", [("id", "integer", KEY)]) + upserts(1, 2))
     writer.put(frames.encode("CHECKPOINT", number=1, state='{"at": 2}'))
     assert writer.expect("TAKEN").fields == {"number": 1}
     assert writer.expect("COMMITTED").fields == {"sequence": 1, "rows": 2, "state": '{"at": 2}'}
     assert destination.query("SELECT id FROM t") == [(1,), (2,)]
-    writer.put(frames.rows([(3,)]) + frames.encode("END"))
+    writer.put(upserts(3) + frames.encode("END"))
     assert writer.finish() == 0  # rows after the last checkpoint are kept, the state stays
     assert writer.frames("COMMITTED")[1] == {"sequence": 2, "rows": 1, "state": ""}
     assert destination.query("SELECT id FROM t") == [(1,), (2,), (3,)]
@@ -504,13 +508,13 @@ def test_checkpoints_commit_rows_and_state(destination):
 def test_checkpoints_are_merged_within_the_interval(destination):
     writer = destination.start(files=False, commit_interval=1)
     writer.opened()
-    writer.put(frames.hello() + frames.table("t", [("id", "integer")]))
+    writer.put(frames.hello() + frames.table("t", [("id", "integer", KEY)]))
     for i in range(1, 6):
-        writer.put(frames.rows([(i,)]) + frames.encode("CHECKPOINT", number=i, state=json.dumps({"at": i})))
+        writer.put(upserts(i) + frames.encode("CHECKPOINT", number=i, state=json.dumps({"at": i})))
         assert writer.expect("TAKEN").fields["number"] == i
     # Nothing more comes: the interval alone brings the commit.
     assert writer.expect("COMMITTED").fields == {"sequence": 1, "rows": 5, "state": '{"at": 5}'}
-    writer.put(frames.rows([(6,)]) + frames.encode("CHECKPOINT", number=6, state='{"at": 6}'))
+    writer.put(upserts(6) + frames.encode("CHECKPOINT", number=6, state='{"at": 6}'))
     assert writer.finish() == 1  # without END: neither row nor state
     assert destination.query("SELECT max(id) FROM t") == [(5,)]
     assert destination.query("SELECT state FROM _wherry_state") == [('{"at": 5}',)]

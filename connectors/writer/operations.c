@@ -1,0 +1,130 @@
+/*
+ * Operations outside files: one Target per table, and one bound for the memory of all of them.
+ *
+ * A table is looked at in the destination when it is first needed: by a row, a truncate, or the commit that is to make
+ * it although it stays empty. A truncate is a barrier: what came before it is flushed, then all rows are soft-deleted.
+ * Past the bound everything is flushed, inside the batch's transaction.
+ */
+#include <assert.h>
+
+#include "connectors/writer/session.h"
+
+static bool is_dropped(const Writer *writer, const char *name)
+{
+    size_t i;
+    json_t *item;
+    json_array_foreach ((json_t *)(uintptr_t)writer->drop_tables, i, item) {
+        const char *wanted = json_string_value(item);
+        if (wanted && strcmp(wanted, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+void operations_table(Writer *writer, uint16_t id)
+{
+    if (id >= writer->target_count) {
+        size_t count = id + 1u;
+        writer->targets = xrealloc(writer->targets, count * sizeof(*writer->targets));
+        writer->stale = xrealloc(writer->stale, count * sizeof(*writer->stale));
+        for (size_t i = writer->target_count; i < count; i++)
+            writer->targets[i] = NULL;
+        writer->target_count = count;
+    }
+    writer->stale[id] = true;
+}
+
+static int target_get(Writer *writer, uint16_t id, Target **ret, Error *error)
+{
+    assert(id < writer->target_count);
+    const Table *stream = sequence_table(&writer->sequence, id);
+    Target *target = writer->targets[id];
+    int r = 0;
+    if (!target) {
+        bool drop = is_dropped(writer, stream->name);
+        r = target_new(&writer->rules, stream, drop, &writer->targets[id], error);
+        writer->batch_changed |= drop;
+    } else if (writer->stale[id]) {
+        r = target_follow(target, stream, error);
+    }
+    if (r < 0)
+        return -1;
+    writer->stale[id] = false;
+    *ret = writer->targets[id];
+    return 0;
+}
+
+bool operations_pending(const Writer *writer)
+{
+    for (size_t i = 0; i < writer->target_count; i++)
+        if (writer->stale[i])
+            return true;
+    return false;
+}
+
+static int flush_all(Writer *writer, Error *error)
+{
+    for (size_t i = 0; i < writer->target_count; i++)
+        if (writer->targets[i] && target_flush(writer->targets[i], &writer->batch, &writer->batch_changed, error) < 0)
+            return -1;
+    return 0;
+}
+
+int operations_flush(Writer *writer, Error *error)
+{
+    Target *target;
+    for (size_t i = 0; i < writer->target_count; i++)
+        if (writer->stale[i] && target_get(writer, (uint16_t)i, &target, error) < 0)
+            return -1;
+    return flush_all(writer, error);
+}
+
+static size_t memory_of_all(const Writer *writer)
+{
+    size_t memory = 0;
+    for (size_t i = 0; i < writer->target_count; i++)
+        if (writer->targets[i])
+            memory += target_memory(writer->targets[i]);
+    return memory;
+}
+
+int operations_rows(Writer *writer, const Frame *frame, Error *error)
+{
+    Target *target;
+    const Table *stream = sequence_table(&writer->sequence, frame->rows.table);
+    if (target_get(writer, frame->rows.table, &target, error) < 0 ||
+        target_rows(target, stream, frame, writer->batch.rows + 1, error) < 0)
+        return -1;
+    return memory_of_all(writer) > writer->coalesce_memory ? flush_all(writer, error) : 0;
+}
+
+int operations_truncate(Writer *writer, uint16_t id, Error *error)
+{
+    Target *target;
+    if (target_get(writer, id, &target, error) < 0 ||
+        target_flush(target, &writer->batch, &writer->batch_changed, error) < 0)
+        return -1;
+    writer->batch_changed = true;
+    return target_soft_delete(target, &writer->batch, INT64_MAX, error);
+}
+
+int operations_delete_unseen(Writer *writer, Error *error)
+{
+    for (size_t i = 0; i < writer->target_count; i++)
+        if (writer->targets[i] &&
+            target_soft_delete(writer->targets[i], &writer->batch, writer->sync_began_us, error) < 0)
+            return -1;
+    writer->batch_changed = true;
+    return 0;
+}
+
+void operations_reset(Writer *writer)
+{
+    for (size_t i = 0; i < writer->target_count; i++)
+        target_free(writer->targets[i]);
+    free(writer->targets);
+    free(writer->stale);
+    writer->targets = NULL;
+    writer->stale = NULL;
+    writer->target_count = 0;
+}

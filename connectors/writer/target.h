@@ -1,0 +1,62 @@
+#pragma once
+/*
+ * A table of operations on its way to the destination: what is there, what will be, and the rows between.
+ *
+ * A Target is made when its table is first needed in a batch. It asks the destination what is there, adds the columns
+ * that the stream has and the table lacks, and the system columns; it widens a column when a value comes that the
+ * column does not hold. Nothing of this is done to the destination before target_flush(), which first changes the table
+ * and then merges the rows that were coalesced until then. What a flush did belongs to the batch's transaction.
+ */
+#include "connectors/writer/coalescer.h"
+#include "connectors/writer/destination.h"
+
+typedef enum SchemaPolicy {
+    SCHEMA_ALLOW_ALL,
+    SCHEMA_ALLOW_COLUMNS, /* new columns, no new tables */
+    SCHEMA_BLOCK_ALL,     /* neither, and no column widens */
+} SchemaPolicy;
+
+typedef struct TargetRules {
+    const Destination *destination;
+    void *handle; /* of the destination */
+    SchemaPolicy policy;
+    bool history;
+    const char *connection; /* for messages */
+} TargetRules;
+
+typedef struct TargetColumn {
+    Kind there;     /* in the destination; type 0: not there */
+    bool marked;    /* as inexact, in the destination */
+    uint16_t holds; /* tags of which the column holds every value, as bits */
+    Value value;    /* of the row that is being taken, or the one being emitted */
+} TargetColumn;
+
+typedef struct Target {
+    const TargetRules *rules;
+    Table live; /* as it will be, column by column */
+    TargetColumn *columns;
+    bool there; /* the table is */
+    bool keyless;
+    size_t *map; /* from the stream's columns to LIVE's */
+    size_t *keys;
+    size_t key_count;                               /* without COLUMN_START; of LIVE */
+    size_t id, synced, deleted, start, end, active; /* system columns in LIVE; SIZE_MAX: none */
+    Coalescer rows;
+    Buffer key, text;
+    uint64_t operations; /* since the last flush */
+} Target;
+
+/* STREAM is the table as the worker describes it. DROP: what is there is dropped first. Inside a batch. */
+int target_new(const TargetRules *rules, const Table *stream, bool drop, Target **ret, Error *error);
+Target *target_free(Target *target);
+/* The worker has described the table anew. */
+int target_follow(Target *target, const Table *stream, Error *error);
+/* A ROWS frame that the sequence has checked; FIRST_ROW as in Destination.write. */
+int target_rows(Target *target, const Table *stream, const Frame *rows, uint64_t first_row, Error *error);
+/* Changes the table and merges the rows. RET_CHANGED: something was done. */
+int target_flush(Target *target, const Batch *batch, bool *ret_changed, Error *error);
+/* After a flush: soft-deletes the rows last written before BEFORE_US. */
+int target_soft_delete(Target *target, const Batch *batch, int64_t before_us, Error *error);
+/* The statements that target_flush() would execute to change the table. */
+int target_plan(Target *target, Buffer *plan, Error *error);
+size_t target_memory(const Target *target);
