@@ -97,6 +97,7 @@ static json_t *type_schema(const Key *key)
 {
     switch (key->type) {
     case KEY_STRING:
+    case KEY_SECRET: /* an editor does not see the tags */
     case KEY_PATH:
         return json_pack("{s:s}", "type", "string");
     case KEY_NAME:

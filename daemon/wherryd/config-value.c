@@ -97,6 +97,40 @@ static json_t *read_secret(const ValueContext *context, const YamlNode *node)
     return json_pack("{s:{s:s, s:s}}", "$secret", "kind", kind, "name", path ? path : node->text);
 }
 
+/*
+ * Key material is fetched when a sync starts, so the reference takes along where it stands and how long the key must
+ * be. What stands here may be a key that somebody wrote out: no message quotes it.
+ */
+static json_t *read_key(const ValueContext *context, const Key *key, const YamlNode *node)
+{
+    static const char what[] = "must say where the key is and not be the key: env:NAME, secrets:/path, !env NAME, "
+                               "!file PATH or !credential NAME";
+    const char *kind = NULL, *name = node->text;
+    bool written_out = node->reference == YAML_PLAIN_VALUE;
+    _cleanup_(freep) char *path = NULL;
+    if (node->reference == YAML_ENV || (written_out && strncmp(name, "env:", 4) == 0)) {
+        kind = "env";
+        name += written_out ? 4 : 0;
+    } else if (node->reference == YAML_FILE || (written_out && strncmp(name, "secrets:", 8) == 0)) {
+        kind = "file";
+        name += written_out ? 8 : 0;
+        if (written_out && *name != '/' && *name)
+            kind = NULL;
+        name = path = path_join(node->file->folder, name);
+    } else if (node->reference == YAML_CREDENTIAL) {
+        kind = "credential";
+    }
+    bool good = kind && node->count > (written_out ? strcspn(node->text, ":") + 1 : 0) &&
+                (strcmp(kind, "env") != 0 || !strchr(name, '=')) &&
+                (strcmp(kind, "credential") != 0 || (!strchr(name, '/') && *name != '.'));
+    if (good)
+        return json_pack("{s:{s:s, s:s, s:b, s:I, s:I, s:[s, I, I]}}", "$secret", "kind", kind, "name", name, "prefix",
+                         written_out, "minimum", (json_int_t)key->minimum, "maximum", (json_int_t)key->maximum, "at",
+                         node->file->name, (json_int_t)node->line, (json_int_t)node->column);
+    yaml_problem(context->problems, node, "\"%s\" %s", key->name, what);
+    return json_null();
+}
+
 static json_t *read_text(const ValueContext *context, const Key *key, const YamlNode *node)
 {
     size_t n;
@@ -308,6 +342,13 @@ static json_t *read_map(const ValueContext *context, const Key *key, const YamlN
 {
     if (node->kind == YAML_MAP)
         return read_fields(context, key->fields, node);
+    for (const Key *field = key->fields; field->name; field++)
+        if (field->type == KEY_SECRET && node->kind == YAML_TEXT) {
+            /* it may be the key itself */
+            yaml_problem(context->problems, node, "\"%s\" must be a map, such as {%s: …, %s: env:NAME}", key->name,
+                         key->fields[0].name, field->name);
+            return json_null();
+        }
     if (node->kind != YAML_TEXT || !key->shorthand) {
         _cleanup_(freep) char *words = key->shorthand ? joined(key->fields[0].choices) : NULL;
         _cleanup_(freep) char *what = xasprintf("%s%sa map", words ? words : "", words ? ", or " : "");
@@ -346,6 +387,7 @@ static json_t *read_scalar(const ValueContext *context, const Key *key, const Ya
         return read_enum(context, key, node);
     case KEY_PATH:
         return read_path(context, key, node);
+    case KEY_SECRET:
     case KEY_LIST:
     case KEY_MAP:
     case KEY_CONNECTOR:
@@ -366,6 +408,8 @@ json_t *value_read(const ValueContext *context, const Key *key, const YamlNode *
                      word ? node->text : "", word ? "\" is text" : "");
         return json_null();
     }
+    if (key->type == KEY_SECRET && node->kind == YAML_TEXT)
+        return read_key(context, key, node);
     if (node->reference != YAML_PLAIN_VALUE) {
         if (context->secrets && key->type == KEY_STRING)
             return read_secret(context, node);

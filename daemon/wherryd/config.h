@@ -38,11 +38,11 @@
  *                 "type": "integer",    as column_type_name()
  *                 "required": true,
  *                 "start": 1,           fixed_width only, else absent: 1-based
- *                 "width": 8}],
- *    "destination": {"type": "sqlite",
- *                    "path": "/var/lib/wherry/orders.db",   absolute; from `url` or `path`
- *                    "journal_mode": "wal",                 wal | truncate; absent: an existing database keeps its own
- *                    "busy_timeout": 60}}                   seconds
+ *                 "width": 8,
+ *                 "encrypt": {"algorithm": "aes-256-gcm", "key": …},     absent, or one of them; the key is a
+ * reference, "hash": {"algorithm": "hmac-sha256", "key": …}}],      and base64 text for the worker "destination":
+ * {"type": "sqlite", "path": "/var/lib/wherry/orders.db",   absolute; from `url` or `path` "journal_mode": "wal", wal |
+ * truncate; absent: an existing database keeps its own "busy_timeout": 60}}                   seconds
  *
  * The worker gets all of it but "name" and "destination", plus {"connection", "run_id", "full"}. The writer gets
  * {"connection", "run_id", "full", "files", "write_mode", "dest_table", "commit_interval", "max_value_size", "sandbox",

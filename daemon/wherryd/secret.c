@@ -8,15 +8,24 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "lib/basics/base64.h"
 #include "lib/basics/buffer.h"
 #include "lib/basics/path.h"
 #include "lib/basics/text.h"
 
-/* The content of PATH without its final newline. */
-static int read_secret_file(const char *path, const char *what, char **ret, Error *error)
+static void wipe(Buffer *buffer)
+{
+    if (buffer->data)
+        explicit_bzero(buffer->data, buffer->allocated);
+    buffer_clear(buffer);
+}
+
+/* The content of PATH as it lies. */
+static int read_bytes(const char *path, const char *what, Buffer *ret, Error *error)
 {
     _cleanup_(close_fdp) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     struct stat status;
@@ -24,18 +33,26 @@ static int read_secret_file(const char *path, const char *what, char **ret, Erro
         return error_set_errno(error, ERROR_CONFIGURATION, errno, "cannot read the secret %s", what);
     if (!S_ISREG(status.st_mode))
         return error_set(error, ERROR_CONFIGURATION, "the secret %s is not a regular file", what);
-    _cleanup_(buffer_clear) Buffer content = { 0 };
+    buffer_reserve(ret, SECRET_BYTES_MAX + 4096); /* at once: growing would leave copies */
     for (;;) {
-        ssize_t n = read(fd, buffer_reserve(&content, 4096), 4096);
+        ssize_t n = read(fd, buffer_reserve(ret, 4096), 4096);
         if (n < 0)
             return error_set_errno(error, ERROR_CONFIGURATION, errno, "cannot read the secret %s", what);
         if (n == 0)
-            break;
-        buffer_added(&content, (size_t)n);
-        if (buffer_length(&content) > SECRET_BYTES_MAX)
+            return 0;
+        buffer_added(ret, (size_t)n);
+        if (buffer_length(ret) > SECRET_BYTES_MAX)
             return error_set(error, ERROR_CONFIGURATION, "the secret %s is larger than %u KiB", what,
                              SECRET_BYTES_MAX / 1024);
     }
+}
+
+/* The content of PATH, which is text, without its final newline. */
+static int read_secret_file(const char *path, const char *what, char **ret, Error *error)
+{
+    _cleanup_(wipe) Buffer content = { 0 };
+    if (read_bytes(path, what, &content, error) < 0)
+        return -1;
     size_t n = buffer_length(&content);
     const char *text = (const char *)buffer_bytes(&content);
     if (n > 0 && text[n - 1] == '\n')
@@ -43,19 +60,25 @@ static int read_secret_file(const char *path, const char *what, char **ret, Erro
     *ret = xstrndup(n > 0 ? text : "", n);
     if (n > 0 && memchr(text, '\0', n))
         error_set(error, ERROR_CONFIGURATION, "the secret %s holds a NUL byte", what);
-    if (n > 0)
-        explicit_bzero(buffer_bytes(&content), buffer_length(&content));
     return strlen(*ret) == n ? 0 : -1;
 }
 
-static int read_credential(const char *name, const char *what, char **ret, Error *error)
+static int credential_path(const char *name, const char *what, char **ret, Error *error)
 {
     const char *folder = getenv("CREDENTIALS_DIRECTORY");
     if (!folder)
         return error_set(error, ERROR_CONFIGURATION,
                          "the secret %s needs systemd: add \"LoadCredential=%s:/path/to/it\" to wherryd.service", what,
                          name);
-    _cleanup_(freep) char *path = path_join(folder, name);
+    *ret = path_join(folder, name);
+    return 0;
+}
+
+static int read_credential(const char *name, const char *what, char **ret, Error *error)
+{
+    _cleanup_(freep) char *path = NULL;
+    if (credential_path(name, what, &path, error) < 0)
+        return -1;
     return read_secret_file(path, what, ret, error);
 }
 
@@ -97,6 +120,107 @@ static int fetch(const json_t *reference, char **ret, Error *error)
     *ret = take_ptr(value);
     return 0;
 }
+
+/* --- key material --- */
+
+static int key_from_text(const char *text, const char *what, Buffer *ret, Error *error)
+{
+    size_t n = strlen(text), length = 0;
+    if (!base64_decode(text, n, buffer_reserve(ret, n + 1), &length))
+        return error_set(error, ERROR_CONFIGURATION,
+                         "the key %s is not base64 text; \"openssl rand -base64 32\" makes one", what);
+    buffer_added(ret, length);
+    return 0;
+}
+
+/* Filedge takes one newline off, so that what an editor has saved is still the key. */
+static int key_from_file(const char *path, const char *what, Buffer *ret, Error *error)
+{
+    if (read_bytes(path, what, ret, error) < 0)
+        return -1;
+    if (buffer_length(ret) > 0 && ret->data[ret->end - 1] == '\n')
+        ret->end--;
+    return 0;
+}
+
+static int read_key(const char *kind, const char *name, const char *what, Buffer *ret, Error *error)
+{
+    _cleanup_(freep) char *path = NULL;
+    if (strcmp(kind, "env") == 0) {
+        const char *value = getenv(name);
+        if (value)
+            return key_from_text(value, what, ret, error);
+        return error_set(error, ERROR_CONFIGURATION, "the key %s is not set in wherryd's environment", what);
+    }
+    if (strcmp(kind, "file") == 0)
+        return key_from_file(name, what, ret, error);
+    if (credential_path(name, what, &path, error) < 0)
+        return -1;
+    return key_from_file(path, what, ret, error);
+}
+
+static int check_key_length(const json_t *reference, const char *what, size_t n, Error *error)
+{
+    size_t minimum = (size_t)json_integer_value(json_object_get(reference, "minimum"));
+    size_t maximum = (size_t)json_integer_value(json_object_get(reference, "maximum"));
+    if (n >= minimum && (maximum == 0 || n <= maximum))
+        return 0;
+    bool env = strcmp(json_string_value(json_object_get(reference, "kind")), "env") == 0;
+    return error_set(error, ERROR_CONFIGURATION, "the key %s has %zu byte%s; it must have %s%zu%s", what, n,
+                     n == 1 ? "" : "s", maximum == minimum ? "exactly " : "at least ", minimum,
+                     env ? "" : ", as they are: a file's content is not taken for base64");
+}
+
+/* What would give a key away: its base64 and hexadecimal text, and the bytes where they are text. */
+static void mask_key(Mask *mask, const Buffer *key, const char *encoded)
+{
+    size_t n = buffer_length(key);
+    _cleanup_(freep) char *text = xstrndup((const char *)buffer_bytes(key), n);
+    _cleanup_(freep) char *hex = xmalloc(2 * n + 1);
+    for (size_t i = 0; i < n; i++)
+        snprintf(hex + 2 * i, 3, "%02x", buffer_bytes(key)[i]);
+    hex[2 * n] = '\0';
+    mask_add(mask, encoded);
+    mask_add(mask, hex);
+    if (strlen(text) == n)
+        mask_add(mask, text);
+    explicit_bzero(text, n);
+    explicit_bzero(hex, 2 * n);
+}
+
+static int fetch_key(const json_t *reference, Mask *mask, json_t **ret, Error *error)
+{
+    const char *kind = json_string_value(json_object_get(reference, "kind"));
+    const char *name = json_string_value(json_object_get(reference, "name"));
+    bool prefix = json_is_true(json_object_get(reference, "prefix")), file = strcmp(kind, "file") == 0;
+    _cleanup_(freep) char *printable = text_escape_shortened(name, strlen(name), 200);
+    _cleanup_(freep) char *what =
+        prefix ? xasprintf("\"%s:%s\"", file ? "secrets" : kind, printable) : xasprintf("\"!%s %s\"", kind, printable);
+    _cleanup_(wipe) Buffer key = { 0 };
+    if (read_key(kind, name, what, &key, error) < 0 ||
+        check_key_length(reference, what, buffer_length(&key), error) < 0)
+        return -1;
+    size_t length = base64_length(buffer_length(&key));
+    _cleanup_(freep) char *encoded = xcalloc(1, length + 1);
+    base64_encode(buffer_bytes(&key), buffer_length(&key), encoded);
+    mask_key(mask, &key, encoded);
+    *ret = json_string(encoded);
+    explicit_bzero(encoded, length);
+    return 0;
+}
+
+/* Where a key was asked for: an error of it shows there. */
+static void error_at_reference(const json_t *reference, Error *error)
+{
+    const json_t *at = json_object_get(reference, "at");
+    if (!error)
+        return;
+    error_at_file(error, json_string_value(json_array_get(at, 0)));
+    error->line = (uint64_t)json_integer_value(json_array_get(at, 1));
+    error->position = (uint64_t)json_integer_value(json_array_get(at, 2));
+}
+
+/* --- in their places --- */
 
 static unsigned hex_digit(char c)
 {
@@ -157,8 +281,15 @@ static int resolve_value(json_t *value, Mask *mask, json_t **ret, Error *error)
         mask_url_password(mask, json_string_value(value));
     if (!is_reference(value))
         return secret_resolve(value, mask, error);
+    const json_t *reference = json_object_get(value, "$secret");
+    if (json_object_get(reference, "minimum")) {
+        int r = fetch_key(reference, mask, ret, error);
+        if (r < 0)
+            error_at_reference(reference, error);
+        return r;
+    }
     char *text;
-    if (fetch(json_object_get(value, "$secret"), &text, error) < 0)
+    if (fetch(reference, &text, error) < 0)
         return -1;
     mask_add(mask, text);
     mask_url_password(mask, text);

@@ -1,5 +1,9 @@
 #pragma once
-/* Secret references: {"$secret": {"kind": "env"|"file"|"credential", "name": "…"}}. */
+/*
+ * Secret references: {"$secret": {"kind": "env"|"file"|"credential", "name": "…"}}. Of key material, which is bytes and
+ * becomes base64 text, also {"prefix": written as env:NAME or secrets:/path, "minimum", "maximum": bytes (maximum 0:
+ * any), "at": [file, line, column]}.
+ */
 #include <jansson.h>
 
 #include "lib/basics/error.h"

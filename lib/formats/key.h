@@ -26,6 +26,9 @@ typedef enum KeyType {
     KEY_FREQUENCY, /* a duration of at least 1 s, or "manual" (0 afterwards) */
     KEY_SIZE,      /* bytes: [0-9]+[KMG]?, binary units: minimum … maximum */
     KEY_ENUM,      /* one of `choices` */
+    KEY_SECRET,    /* key material, by reference only: env:NAME (base64) or secrets:/absolute/path (its bytes less one
+                      newline    at the end) as Filedge writes it, or !env (base64), !file, !credential. minimum … maximum
+                      bytes;    maximum 0: any. Base64 once resolved */
     KEY_PATH,      /* local; relative to the file's folder; absolute afterwards */
     KEY_LIST,      /* of maps described by `fields`, or without these of `items` (minimum … maximum are theirs) */
     KEY_MAP,       /* described by `fields`; a single word is short for its first field */

@@ -212,10 +212,6 @@ static const Case files_cases[] = {
       "orders.yaml:5:29: \"_ID\" is a column that wherry adds itself; choose another \"dest\"" },
     { FREQUENCY SOURCE FORMAT TABLE "columns: [{source: _ingested_at, type: date}]\n" DESTINATION,
       "orders.yaml:5:20: \"_ingested_at\" is a column that wherry adds itself; choose another \"dest\"" },
-    { FREQUENCY SOURCE FORMAT TABLE "columns: [{source: a, type: string, encrypt: {key: x}}]\n" DESTINATION,
-      "orders.yaml:5:37: \"encrypt\" is not supported yet" },
-    { FREQUENCY SOURCE FORMAT TABLE "columns: [{source: a, type: string, hash: {key: x}}]\n" DESTINATION,
-      "orders.yaml:5:37: \"hash\" is not supported yet" },
     { FREQUENCY SOURCE FORMAT TABLE "columns: [{source: a, type: string, start: 1}]\n" DESTINATION,
       "orders.yaml:5:44: \"start\" belongs to format fixed_width" },
     { FREQUENCY SOURCE "format: fixed_width\n" TABLE
@@ -341,6 +337,43 @@ static const Case yaml_cases[] = {
     { "{a: 1, b: 2\n", "orders.yaml:2:1: not valid YAML: missing comma in flow mapping" },
 };
 
+#define PROTECTED(what) FREQUENCY SOURCE FORMAT TABLE "columns: [{source: a, type: date, " what "}]\n" DESTINATION
+#define NOT_THE_KEY                                                                                            \
+    "\"key\" must say where the key is and not be the key: env:NAME, secrets:/path, !env NAME, !file PATH or " \
+    "!credential NAME"
+
+/* No message quotes what stands for a key: it may be one. */
+static const Case protection_cases[] = {
+    { PROTECTED("encrypt: {algorithm: aes-256-gcm, key: env:DATA_KEY}"), "" },
+    { PROTECTED("encrypt: {algorithm: aes-256-gcm, key: \"secrets:/run/keys/data\"}"), "" },
+    { PROTECTED("encrypt: {algorithm: aes-256-gcm, key: !env DATA_KEY}"), "" },
+    { PROTECTED("hash: {algorithm: hmac-sha256, key: !file keys/join}"), "" },
+    { PROTECTED("hash: {algorithm: hmac-sha256, key: !credential join}"), "" },
+    { PROTECTED("encrypt: {key: MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=}"),
+      "orders.yaml:5:44: missing key \"algorithm\"\norders.yaml:5:50: " NOT_THE_KEY },
+    { PROTECTED("encrypt: {algorithm: aes-256-gcm}"), "orders.yaml:5:44: missing key \"key\"" },
+    { PROTECTED("encrypt: {algorithm: aes-128-gcm, key: env:A}"),
+      "orders.yaml:5:56: \"algorithm\" must be aes-256-gcm, not \"aes-128-gcm\"; did you mean \"aes-256-gcm\"?" },
+    { PROTECTED("hash: {algorithm: sha256, key: env:A}"),
+      "orders.yaml:5:53: \"algorithm\" must be hmac-sha256, not \"sha256\"" },
+    { PROTECTED("hash: {algorithm: hmac-sha256, key: \"env:\"}"), "orders.yaml:5:71: " NOT_THE_KEY },
+    { PROTECTED("hash: {algorithm: hmac-sha256, key: \"env:c2VjcmV0=\"}"), "orders.yaml:5:71: " NOT_THE_KEY },
+    { PROTECTED("hash: {algorithm: hmac-sha256, key: \"secrets:\"}"), "orders.yaml:5:71: " NOT_THE_KEY },
+    { PROTECTED("hash: {algorithm: hmac-sha256, key: secrets:keys/join}"), "orders.yaml:5:71: " NOT_THE_KEY },
+    { PROTECTED("hash: {algorithm: hmac-sha256, key: !env \"\"}"), "orders.yaml:5:71: " NOT_THE_KEY },
+    { PROTECTED("hash: {algorithm: hmac-sha256, key: !credential ../join}"), "orders.yaml:5:71: " NOT_THE_KEY },
+    { PROTECTED("hash: {algorithm: hmac-sha256, key: [a]}"),
+      "orders.yaml:5:71: \"key\" must be a single value, not a list" },
+    { PROTECTED("hash: {algorithm: hmac-sha256, key: null}"),
+      "orders.yaml:5:71: \"key\" has no value; in quotes, \"null\" is text" },
+    { PROTECTED("encrypt: MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="),
+      "orders.yaml:5:44: \"encrypt\" must be a map, such as {algorithm: …, key: env:NAME}" },
+    { PROTECTED("encrypt: {algorithm: aes-256-gcm, key: env:A}, hash: {algorithm: hmac-sha256, key: env:B}"),
+      "orders.yaml:5:88: a column has \"encrypt\" or \"hash\"; for both, list it twice, with two \"dest\"" },
+    { PROTECTED("encrypt: {algorithm: aes-256-gcm, key: env:A, kye: env:B}"),
+      "orders.yaml:5:81: unknown key \"kye\"; did you mean \"key\"?" },
+};
+
 static const Case secrets_cases[] = {
     { ALL "encoding: !env X\n", "orders.yaml:7:11: \"encoding\" cannot be a secret reference; write its value" },
     { ALL "csv: {null: !file x}\n", "orders.yaml:7:13: \"null\" cannot be a secret reference; write its value" },
@@ -404,6 +437,11 @@ static void test_sqlite(void **state)
 static void test_yaml(void **state)
 {
     check_cases(yaml_cases, ELEMENTSOF(yaml_cases));
+}
+
+static void test_protection(void **state)
+{
+    check_cases(protection_cases, ELEMENTSOF(protection_cases));
 }
 
 static void test_secrets(void **state)
@@ -536,17 +574,12 @@ static void test_stderr_stays_quiet(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_keys),
-        cmocka_unit_test(test_types),
-        cmocka_unit_test(test_files),
-        cmocka_unit_test(test_sqlite),
-        cmocka_unit_test(test_yaml),
-        cmocka_unit_test(test_secrets),
-        cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_many_problems),
-        cmocka_unit_test(test_all_at_once),
-        cmocka_unit_test(test_stderr_stays_quiet),
+        cmocka_unit_test(test_keys),        cmocka_unit_test(test_types),
+        cmocka_unit_test(test_files),       cmocka_unit_test(test_sqlite),
+        cmocka_unit_test(test_yaml),        cmocka_unit_test(test_protection),
+        cmocka_unit_test(test_secrets),     cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_bounds),      cmocka_unit_test(test_many_problems),
+        cmocka_unit_test(test_all_at_once), cmocka_unit_test(test_stderr_stays_quiet),
     };
     return cmocka_run_group_tests(tests, enter_folder, leave_folder);
 }

@@ -680,6 +680,104 @@ static void test_secret_of_a_file(void **state)
     mask_free(mask);
 }
 
+/* --- keys of protected columns --- */
+
+#define KEY_COLUMNS(what, reference)                                                          \
+    FREQUENCY SOURCE FORMAT TABLE DESTINATION "columns:\n  - {source: a, type: string, " what \
+                                              ": {algorithm: " reference "}}\n"
+#define KEY_TEXT "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=" /* 0123456789abcdef, twice */
+
+/* What the worker gets as the key, or the error. The caller frees. */
+static char *resolve_key(const char *pipeline, Mask *mask)
+{
+    write_text("etc/pipelines.d/one.yaml", pipeline);
+    _cleanup_(config_set_freep) ConfigSet *set = load_all(NULL);
+    expect_said(set, "");
+    assert_null(strstr(set->connections[0]->json, "0123456789abcdef"));
+    assert_null(strstr(set->connections[0]->json, KEY_TEXT));
+    _cleanup_(error_clear) Error error = { 0 };
+    json_t *worker, *writer;
+    if (config_resolve(set->connections[0], "run-1", false, mask, &worker, &writer, &error) < 0) {
+        assert_int_equal(error.kind, ERROR_CONFIGURATION);
+        return error_format(&error);
+    }
+    const json_t *column = json_array_get(json_object_get(worker, "columns"), 0);
+    const json_t *protection = json_object_get(column, json_object_get(column, "hash") ? "hash" : "encrypt");
+    char *key = xstrdup(json_string_value(json_object_get(protection, "key")));
+    _cleanup_(freep) char *to_writer = json_dumps(writer, JSON_COMPACT);
+    assert_null(strstr(to_writer, key));
+    json_decref(worker);
+    json_decref(writer);
+    return key;
+}
+
+static void test_keys_of_columns(void **state)
+{
+    write_text("raw", "0123456789abcdef0123456789abcdef\n");
+    write_bytes("binary", "\0\1\2\3\4\5\6\7\0\1\2\3\4\5\6\7\0\1\2\3\4\5\6\7\0\1\2\3\4\5\6\n\n", 33);
+    write_text("base64", KEY_TEXT "\n");
+    write_text("short", "too short\n");
+    mkdir("credentials", 0700);
+    write_text("credentials/data", "0123456789abcdef0123456789abcdef");
+    setenv("CREDENTIALS_DIRECTORY", "credentials", 1);
+    setenv("WHERRY_TEST_KEY", KEY_TEXT, 1);
+    setenv("WHERRY_TEST_NOT_BASE64", "not base64 at all, but long enough to be a key", 1);
+    setenv("WHERRY_TEST_SHORT", "c2hvcnQ=", 1);
+    setenv("WHERRY_TEST_EMPTY", "", 1);
+    unsetenv("WHERRY_TEST_NONE");
+    static const struct {
+        const char *pipeline, *expected;
+    } cases[] = {
+        { KEY_COLUMNS("encrypt", "aes-256-gcm, key: env:WHERRY_TEST_KEY"), KEY_TEXT },
+        { KEY_COLUMNS("hash", "hmac-sha256, key: !env WHERRY_TEST_KEY"), KEY_TEXT },
+        { KEY_COLUMNS("encrypt", "aes-256-gcm, key: !file ../../raw"), KEY_TEXT },
+        { KEY_COLUMNS("encrypt", "aes-256-gcm, key: !credential data"), KEY_TEXT },
+        { KEY_COLUMNS("encrypt", "aes-256-gcm, key: !file ../../binary"),
+          "AAECAwQFBgcAAQIDBAUGBwABAgMEBQYHAAECAwQFBgo=" },
+        { KEY_COLUMNS("hash", "hmac-sha256, key: !file ../../base64"),
+          "TURFeU16UTFOamM0T1dGaVkyUmxaakF4TWpNME5UWTNPRGxoWW1Oa1pXWT0=" },
+        { KEY_COLUMNS("encrypt", "aes-256-gcm, key: !file ../../base64"),
+          "one.yaml:7:70: the key \"!file @/etc/pipelines.d/../../base64\" has 44 bytes; it must have exactly 32, as "
+          "they are: a file's "
+          "content is not taken for base64" },
+        { KEY_COLUMNS("hash", "hmac-sha256, key: secrets:/none/there"),
+          "one.yaml:7:67: cannot read the secret \"secrets:/none/there\": no such file or directory" },
+        { KEY_COLUMNS("hash", "hmac-sha256, key: !file ../../short"),
+          "one.yaml:7:67: the key \"!file @/etc/pipelines.d/../../short\" has 9 bytes; it must have at least 32, as "
+          "they are: a file's content "
+          "is not taken for base64" },
+        { KEY_COLUMNS("encrypt", "aes-256-gcm, key: env:WHERRY_TEST_NONE"),
+          "one.yaml:7:70: the key \"env:WHERRY_TEST_NONE\" is not set in wherryd's environment" },
+        { KEY_COLUMNS("encrypt", "aes-256-gcm, key: env:WHERRY_TEST_NOT_BASE64"),
+          "one.yaml:7:70: the key \"env:WHERRY_TEST_NOT_BASE64\" is not base64 text; \"openssl rand -base64 32\" makes "
+          "one" },
+        { KEY_COLUMNS("encrypt", "aes-256-gcm, key: !env WHERRY_TEST_SHORT"),
+          "one.yaml:7:70: the key \"!env WHERRY_TEST_SHORT\" has 5 bytes; it must have exactly 32" },
+        { KEY_COLUMNS("hash", "hmac-sha256, key: env:WHERRY_TEST_EMPTY"),
+          "one.yaml:7:67: the key \"env:WHERRY_TEST_EMPTY\" has 0 bytes; it must have at least 32" },
+    };
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        Mask *mask = mask_new();
+        _cleanup_(freep) char *got = resolve_key(cases[i].pipeline, mask);
+        _cleanup_(freep) char *shown = relative(got);
+        assert_string_equal(shown, cases[i].expected);
+        mask_free(mask);
+    }
+}
+
+/* As it was given, as the worker gets it, and in hexadecimal. */
+static void test_keys_are_masked(void **state)
+{
+    setenv("WHERRY_TEST_KEY", KEY_TEXT, 1);
+    Mask *mask = mask_new();
+    free(resolve_key(KEY_COLUMNS("encrypt", "aes-256-gcm, key: env:WHERRY_TEST_KEY"), mask));
+    static const char text[] = "a " KEY_TEXT " b 0123456789abcdef0123456789abcdef c "
+                               "3031323334353637383961626364656630313233343536373839616263646566";
+    _cleanup_(freep) char *masked = mask_apply(mask, text, strlen(text));
+    assert_string_equal(masked, "a **** b **** c ****");
+    mask_free(mask);
+}
+
 static void test_missing_secrets(void **state)
 {
     write_text("empty", "\n");
@@ -838,6 +936,8 @@ int main(void)
         in_pipelines(test_resolve_parts),
         in_pipelines(test_resolve_secrets),
         in_pipelines(test_secret_of_a_file),
+        in_pipelines(test_keys_of_columns),
+        in_pipelines(test_keys_are_masked),
         in_pipelines(test_missing_secrets),
         in_pipelines(test_check),
         in_pipelines(test_schema_is_current),

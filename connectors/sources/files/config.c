@@ -63,6 +63,36 @@ static const Key csv_keys[] = {
     { 0 }
 };
 
+static const char *const ciphers[] = { "aes-256-gcm", NULL };
+static const char *const hashes[] = { "hmac-sha256", NULL };
+
+static const Key encrypt_keys[] = { { .name = "algorithm",
+                                      .type = KEY_ENUM,
+                                      .required = true,
+                                      .choices = ciphers,
+                                      .description = "AES-256-GCM, with a random nonce for each value." },
+                                    { .name = "key",
+                                      .type = KEY_SECRET,
+                                      .required = true,
+                                      .minimum = 32,
+                                      .maximum = 32,
+                                      .description = "Where the 32 bytes of the key are: env:NAME (base64), "
+                                                     "secrets:/path, !env, !file or !credential." },
+                                    { 0 } };
+
+static const Key hash_keys[] = { { .name = "algorithm",
+                                   .type = KEY_ENUM,
+                                   .required = true,
+                                   .choices = hashes,
+                                   .description = "HMAC-SHA256: equal values have equal hashes." },
+                                 { .name = "key",
+                                   .type = KEY_SECRET,
+                                   .required = true,
+                                   .minimum = 32,
+                                   .description = "Where the key, of 32 bytes or more, is: env:NAME (base64), "
+                                                  "secrets:/path, !env, !file or !credential." },
+                                 { 0 } };
+
 static const Key column_keys[] = {
     { .name = "source",
       .type = KEY_FIELD,
@@ -84,8 +114,14 @@ static const Key column_keys[] = {
       .minimum = 1,
       .maximum = WIDTH_MAX,
       .description = "fixed_width: how many characters." },
-    { .name = "encrypt", .not_yet = "" },
-    { .name = "hash", .not_yet = "" },
+    { .name = "encrypt",
+      .type = KEY_MAP,
+      .fields = encrypt_keys,
+      .description = "Only the encrypted value is written, as text." },
+    { .name = "hash",
+      .type = KEY_MAP,
+      .fields = hash_keys,
+      .description = "Only the value's keyed hash is written, as text." },
     { 0 }
 };
 
@@ -249,6 +285,13 @@ static void complete_field(json_t *column, size_t i, bool positions, KeyReport *
         column_problem(report, i, ".source", "a column without a name needs \"dest\"");
 }
 
+static void complete_protection(const json_t *column, size_t i, KeyReport *report)
+{
+    if (json_object_get(column, "encrypt") && json_object_get(column, "hash"))
+        column_problem(report, i, ".hash",
+                       "a column has \"encrypt\" or \"hash\"; for both, list it twice, with two \"dest\"");
+}
+
 static void complete_place(const json_t *column, size_t i, bool fixed, KeyReport *report)
 {
     const char *const parts[] = { ".start", ".width" };
@@ -312,6 +355,7 @@ static void complete(json_t *connection, KeyReport *report)
         if (!json_is_object(column))
             continue;
         complete_field(column, i, positions, report);
+        complete_protection(column, i, report);
         complete_dest(columns, i, report);
         if (format)
             complete_place(column, i, strcmp(format, "fixed_width") == 0, report);
