@@ -8,6 +8,7 @@
 #include "connectors/writer/coalescer.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <sys/random.h>
 
 #define CHUNK_SIZE (256 << 10)
@@ -266,17 +267,17 @@ static void put_float(Buffer *key, double number)
     put_number(key, KEY_FLOAT, bits < 0 ? ~(uint64_t)bits : ordered(bits), 8);
 }
 
-/* A decimal without a fraction is the same key as the integer. */
+/* A decimal without a fraction that is a 64-bit integer is the same key as that. */
 static void put_decimal(Buffer *key, const Value *value)
 {
     char digits[24];
     size_t n = value->text.length;
-    if (n < 20 && !memchr(value->text.data, '.', n)) {
+    if (n < sizeof(digits) && !memchr(value->text.data, '.', n)) {
         memcpy(digits, value->text.data, n);
         digits[n] = 0;
-        char *end;
-        long long integer = strtoll(digits, &end, 10); /* 18 digits and a sign at most, or it is text */
-        if (n < 19 && *end == 0) {
+        errno = 0;
+        long long integer = strtoll(digits, NULL, 10);
+        if (errno == 0) {
             put_number(key, KEY_WHOLE, ordered(integer), 8);
             return;
         }

@@ -10,7 +10,8 @@
  *     any other mixture: STRING
  *
  * Each value has one text (value_text()), which does not depend on the kinds that it went through on its way to STRING:
- * numbers in their shortest exact decimal form, without exponent and trailing zeros; true and false; dates and times as
+ * numbers in their shortest exact decimal form, without exponent and trailing zeros (a float that is whole and below
+ * 2^63 as that very integer); true and false; dates and times as
  * ISO 8601, a naive datetime at midnight as its date, an instant with Z; JSON compact with its keys sorted; bytes in
  * base64. So a column's final content does not depend on where batches are cut.
  */

@@ -37,8 +37,9 @@ static void put_scaled(Buffer *text, const char *digits, size_t count, int expon
 
 static void put_float(Buffer *text, double number)
 {
-    if (number == 0) {
-        buffer_append_string(text, "0"); /* -0, too */
+    /* As the integer that it may have been, or still become: its shortest text need not be that integer's. */
+    if (fabs(number) < 0x1p63 && number == trunc(number)) {
+        buffer_printf(text, "%lld", (long long)number); /* -0 is 0 */
         return;
     }
     char shown[FLOAT_TEXT_MAX], digits[FLOAT_TEXT_MAX];
