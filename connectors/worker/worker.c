@@ -224,6 +224,11 @@ int worker_table(Worker *worker, uint16_t id, const char *name, uint8_t flags, c
     return pipe_send(worker, &frame, error);
 }
 
+int worker_truncate(Worker *worker, uint16_t table, Error *error)
+{
+    return pipe_send(worker, &(Frame){ .type = FRAME_TRUNCATE, .truncate = { .table = table } }, error);
+}
+
 int worker_checkpoint(Worker *worker, const char *state, Error *error)
 {
     Frame frame = { .type = FRAME_CHECKPOINT,
@@ -341,6 +346,22 @@ int worker_progress(Worker *worker, uint64_t bytes, uint64_t bytes_total, const 
     return channel_send(&worker->control, &frame, error);
 }
 
+int worker_wait(Worker *worker, struct pollfd *polled, size_t count, int timeout_ms, Error *error)
+{
+    struct pollfd all[WORKER_WAIT_MAX + 2] = { { .fd = worker->control.fd, .events = POLLIN },
+                                               { .fd = worker->operations } };
+    assert(count <= WORKER_WAIT_MAX);
+    if (control_look(worker, error) < 0)
+        return -1;
+    memcpy(all + 2, polled, count * sizeof(*polled));
+    if (poll(all, count + 2, timeout_ms) < 0 && errno != EINTR)
+        return error_set_errno(error, ERROR_INTERNAL, errno, "cannot wait for the source");
+    if (all[1].revents & POLLERR)
+        return writer_gone(error);
+    memcpy(polled, all + 2, count * sizeof(*polled));
+    return all[0].revents ? control_look(worker, error) : 0;
+}
+
 static void send_log(Channel *control, int priority, const char *message)
 {
     Frame frame = { .type = FRAME_LOG, .log = { .priority = (uint8_t)priority, .message = frame_text(message) } };
@@ -395,7 +416,7 @@ static int receive_begin(Worker *worker, json_t **ret_configuration, Error *erro
 }
 
 /* What `sandbox:` says, over what the source needs. */
-static void policy_configure(SandboxPolicy *policy, const json_t *configuration)
+static void policy_configure(SandboxPolicy *policy, const json_t *configuration, uint16_t **ret_ports)
 {
     const json_t *sandbox = json_object_get(configuration, "sandbox");
     const char *mode = json_string_value(json_object_get(sandbox, "mode"));
@@ -403,6 +424,13 @@ static void policy_configure(SandboxPolicy *policy, const json_t *configuration)
     const json_t *memory = json_object_get(sandbox, "memory");
     if (json_is_integer(memory))
         policy->data_bytes = (uint64_t)json_integer_value(memory);
+    const json_t *ports = json_object_get(sandbox, "ports");
+    if (json_is_array(ports)) {
+        uint16_t *list = xcalloc(json_array_size(ports) + 1, sizeof(*list));
+        for (policy->port_count = 0; policy->port_count < json_array_size(ports); policy->port_count++)
+            list[policy->port_count] = (uint16_t)json_integer_value(json_array_get(ports, policy->port_count));
+        policy->ports = *ret_ports = list;
+    }
 }
 
 static int enter_sandbox(Worker *worker, const SandboxPolicy *policy, Error *error)
@@ -433,9 +461,10 @@ static int run(Worker *worker, const Source *source, Error *error)
         return -1;
     void *state = NULL;
     SandboxPolicy policy = { 0 };
+    _cleanup_(freep) uint16_t *ports = NULL;
     int r = source->open(&state, configuration, &policy, error);
     if (r >= 0) {
-        policy_configure(&policy, configuration);
+        policy_configure(&policy, configuration, &ports);
         r = enter_sandbox(worker, &policy, error);
     }
     json_decref(configuration);

@@ -7,6 +7,8 @@
  * all top-level keys of the connection but its destination}, secrets resolved, defaults filled in, paths absolute: its
  * shape is written down at the top of daemon/wherryd/config.h.
  */
+#include <poll.h>
+
 #include "lib/formats/frame.h"
 
 typedef struct Worker Worker;
@@ -39,20 +41,25 @@ int worker_table(Worker *worker, uint16_t id, const char *name, uint8_t flags, c
 /* The open ROWS frame for TABLE and OPERATION (another table or operation closes the one before). The pointer holds
  * until the next call on WORKER. */
 RowsWriter *worker_rows(Worker *worker, uint16_t table, Operation operation);
-/* After each row: sends the frame once it passes FRAME_ROWS_TARGET. Cheap otherwise. */
+/* After each row: sends what is gathered once it passes FRAME_ROWS_TARGET. Cheap otherwise. */
 static inline int worker_row_done(Worker *worker, RowsWriter *rows, Error *error);
 int worker_flush(Worker *worker, Error *error); /* sends what is open */
 
+int worker_truncate(Worker *worker, uint16_t table, Error *error);
 int worker_checkpoint(Worker *worker, const char *state, Error *error); /* returns when the writer has taken it */
 
 /* Counts source bytes; sends PROGRESS at most every 100 ms, and looks for CANCEL. Call it per block, not per row. */
 int worker_progress(Worker *worker, uint64_t bytes, uint64_t bytes_total, const char *file, const char *phase,
                     Error *error);
+/* Waits for an event of one of POLLED (at most WORKER_WAIT_MAX), as poll() does, and hears the daemon meanwhile. */
+#define WORKER_WAIT_MAX 8
+int worker_wait(Worker *worker, struct pollfd *polled, size_t count, int timeout_ms, Error *error);
 void worker_log(Worker *worker, int priority, const char *format, ...) _public_printf_(3, 4);
 
 int worker_send_rows(Worker *worker, Error *error);
 static inline int worker_row_done(Worker *worker, RowsWriter *rows, Error *error)
 {
     rows_row_done(rows);
-    return __builtin_expect(rows_size(rows) >= FRAME_ROWS_TARGET, 0) ? worker_send_rows(worker, error) : 0;
+    /* All frames that were gathered: a source that goes from table to table row by row makes many small ones. */
+    return __builtin_expect(buffer_length(rows->buffer) >= FRAME_ROWS_TARGET, 0) ? worker_send_rows(worker, error) : 0;
 }

@@ -8,7 +8,7 @@ from harness import ROOT
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 LIB = ("lib/basics/", "lib/formats/", "lib/system/")
-GENERATED = ("wherry-build.h",)  # the configuration of the build belongs to all
+GENERATED = ("wherry-build.h", "naming-unicode.h")  # what the build makes
 ROW_DATA = ("libarchive", "libyyjson", "libcurl", "libpq")
 DAEMON_ONLY = ("libuv", "libsystemd", "libfyaml")
 
