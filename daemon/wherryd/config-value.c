@@ -121,8 +121,7 @@ static json_t *read_key(const ValueContext *context, const Key *key, const YamlN
         kind = "credential";
     }
     bool good = kind && node->count > (written_out ? strcspn(node->text, ":") + 1 : 0) &&
-                (strcmp(kind, "env") != 0 || !strchr(name, '=')) &&
-                (strcmp(kind, "credential") != 0 || (!strchr(name, '/') && *name != '.'));
+                (*kind != 'e' || !strchr(name, '=')) && (*kind != 'c' || (!strchr(name, '/') && *name != '.'));
     if (good)
         return json_pack("{s:{s:s, s:s, s:b, s:I, s:I, s:[s, I, I]}}", "$secret", "kind", kind, "name", name, "prefix",
                          written_out, "minimum", (json_int_t)key->minimum, "maximum", (json_int_t)key->maximum, "at",
