@@ -472,16 +472,6 @@ def test_the_worker_is_not_trusted(destination, data, text):
     assert not destination.path.exists()
 
 
-@pytest.mark.parametrize("operation", ["upsert", "update", "delete"])
-def test_operations_that_are_not_there_yet(destination, operation):
-    writer = destination.start(files=False)
-    writer.opened()
-    columns = [("id", "integer", KEY)]
-    writer.put(frames.hello() + frames.table("t", columns) + frames.rows([(1,)], operation=operation))
-    assert writer.finish() == 1
-    assert writer.error() == ("configuration", f'destination-sqlite cannot {operation} rows yet (table "t")')
-
-
 # --- rows outside files, checkpoints, state ---
 
 

@@ -237,6 +237,8 @@ static int configure(Sqlite *self, Error *error)
     for (size_t i = 0; i < ELEMENTSOF(pragmas); i++)
         if (sqlite_execute(self, pragmas[i], "open it", error) < 0)
             return -1;
+    if (sqlite_register_functions(self, error) < 0)
+        return -1;
     return use_truncate_mode(self, error);
 }
 
@@ -261,6 +263,7 @@ void sqlite_close(void *destination)
     sqlite_tables_reset(self);
     free(self->tables);
     sqlite3_close_v2(self->database);
+    buffer_clear(&self->converted);
     temporary_vfs_free(self->vfs);
     caretaker_finish(self->caretaker);
     free(self->connection);

@@ -27,7 +27,7 @@ static void bind_text(sqlite3_stmt *statement, int at, const char *text)
     sqlite3_bind_text(statement, at, text, -1, SQLITE_STATIC);
 }
 
-static int has_own_table(Sqlite *self, const char *name, bool *ret, Error *error)
+int sqlite_has_table(Sqlite *self, const char *name, bool *ret, Error *error)
 {
     _cleanup_(sqlite_finalizep) sqlite3_stmt *statement = NULL;
     if (sqlite_prepare(self, "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1", &statement, "read it",
@@ -42,7 +42,7 @@ static int read_row(Sqlite *self, uint64_t *ret_sequence, uint64_t *ret_epoch, b
                     Error *error)
 {
     *ret_sequence = *ret_epoch = 0;
-    if (has_own_table(self, "_wherry_state", &self->own_tables, error) < 0)
+    if (sqlite_has_table(self, "_wherry_state", &self->own_tables, error) < 0)
         return -1;
     *ret_found = false;
     if (!self->own_tables)
@@ -153,14 +153,14 @@ int sqlite_begin(void *destination, const Batch *batch, Error *error)
     return sqlite_execute(self, own_schema, "create its own tables", error);
 }
 
-int sqlite_own_table(Sqlite *self, const Table *table, Error *error)
+int sqlite_own_table(Sqlite *self, const char *table, Error *error)
 {
     _cleanup_(sqlite_finalizep) sqlite3_stmt *find = NULL, *insert = NULL;
     bool found;
     if (sqlite_prepare(self, "SELECT connection FROM _wherry_tables WHERE table_name = ?1 COLLATE NOCASE", &find,
                        "look for a table's owner", error) < 0)
         return -1;
-    bind_text(find, 1, table->name);
+    bind_text(find, 1, table);
     if (sqlite_step(self, find, &found, "look for a table's owner", error) < 0)
         return -1;
     if (found) {
@@ -170,12 +170,12 @@ int sqlite_own_table(Sqlite *self, const Table *table, Error *error)
         return error_set(error, ERROR_CONFIGURATION,
                          "table \"%s\" in \"%s\" belongs to connection \"%s\": connection \"%s\" must not write to it; "
                          "choose another table, or delete its row in _wherry_tables",
-                         table->name, self->path, owner ? owner : "", self->connection);
+                         table, self->path, owner ? owner : "", self->connection);
     }
     if (sqlite_prepare(self, "INSERT INTO _wherry_tables (table_name, connection) VALUES (?1, ?2)", &insert,
                        "take a table", error) < 0)
         return -1;
-    bind_text(insert, 1, table->name);
+    bind_text(insert, 1, table);
     bind_text(insert, 2, self->connection);
     return sqlite_step(self, insert, NULL, "take a table", error);
 }

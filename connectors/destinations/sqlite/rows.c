@@ -19,34 +19,9 @@ int sqlite_bind_file(SqliteTable *slot, const Table *table, const Batch *batch, 
     return 0;
 }
 
-static inline int bind_value(sqlite3_stmt *insert, int at, const Value *value, char *scratch)
+int sqlite_fail_row(Sqlite *self, int r, uint64_t row, Error *error)
 {
-    switch (value->tag) {
-    case VALUE_FALSE:
-    case VALUE_TRUE:
-        return sqlite3_bind_int64(insert, at, value->tag == VALUE_TRUE);
-    case VALUE_INTEGER:
-        return sqlite3_bind_int64(insert, at, value->integer);
-    case VALUE_FLOAT:
-        return sqlite3_bind_double(insert, at, value->number);
-    case VALUE_DATE:
-        return sqlite3_bind_text(insert, at, scratch, (int)date_format(value->days, scratch), SQLITE_STATIC);
-    case VALUE_TIMESTAMP:
-        return sqlite3_bind_text(insert, at, scratch, (int)timestamp_format(&value->timestamp, scratch), SQLITE_STATIC);
-    case VALUE_STRING:
-    case VALUE_DECIMAL:
-    case VALUE_JSON:
-        return sqlite3_bind_text(insert, at, value->text.data, (int)value->text.length, SQLITE_STATIC);
-    case VALUE_BINARY:
-        return sqlite3_bind_blob(insert, at, value->text.data, (int)value->text.length, SQLITE_STATIC);
-    default:
-        return sqlite3_bind_null(insert, at);
-    }
-}
-
-static int fail_row(Sqlite *self, int r, uint64_t row, Error *error)
-{
-    sqlite_fail(self, r, "insert a row", error);
+    sqlite_fail(self, r, "write a row", error);
     if (error && error->kind == ERROR_DATA)
         error_at_row(error, 0, row);
     return -1;
@@ -55,6 +30,8 @@ static int fail_row(Sqlite *self, int r, uint64_t row, Error *error)
 int sqlite_write(void *destination, const Table *table, const Frame *rows, uint64_t first_row, Error *error)
 {
     Sqlite *self = destination;
+    if (rows->rows.operation != OPERATION_INSERT)
+        return sqlite_write_keyed(self, table, rows, first_row, error);
     const SqliteTable *slot = &self->tables[table->id];
     sqlite3_stmt *insert = slot->insert;
     RowCursor cursor = row_cursor(rows);
@@ -62,18 +39,18 @@ int sqlite_write(void *destination, const Table *table, const Frame *rows, uint6
     for (uint32_t row = 0; row < rows->rows.count; row++) {
         for (size_t i = 0; i < table->column_count; i++) {
             int r = row_cursor_value(&cursor, &value)
-                        ? bind_value(insert, (int)i + 1, &value, slot->scratch + i * TIMESTAMP_TEXT_MAX)
+                        ? sqlite_bind_value(insert, (int)i + 1, &value, slot->scratch + i * TIMESTAMP_TEXT_MAX)
                         : SQLITE_MISUSE;
             if (r != SQLITE_OK) {
-                fail_row(self, r, first_row + row, error);
+                sqlite_fail_row(self, r, first_row + row, error);
                 return error_at_column(error, table->columns[i].name.data);
             }
         }
         int r = sqlite3_step(insert);
         sqlite3_reset(insert);
         if (r != SQLITE_DONE)
-            return fail_row(self, r, first_row + row, error);
+            return sqlite_fail_row(self, r, first_row + row, error);
     }
     /* A spill that could not have its lock is not an error to SQLite, which goes on in ever more memory. */
-    return self->gave_up ? fail_row(self, SQLITE_BUSY, first_row, error) : 0;
+    return self->gave_up ? sqlite_fail_row(self, SQLITE_BUSY, first_row, error) : 0;
 }

@@ -2,8 +2,11 @@
 /*
  * Inside destination-sqlite: one database file, open for one connection. database.c opens and configures it and turns
  * SQLite's result codes into errors that a person can act on; ledger.c keeps Wherry's own tables and the transaction;
- * table.c creates and checks tables; rows.c inserts; temporary.c gives SQLite temporary files without a folder;
- * caretaker.c takes away what was made for nothing.
+ * temporary.c gives SQLite temporary files without a folder; caretaker.c takes away what was made for nothing.
+ *
+ * Files: table.c creates and checks their tables, rows.c inserts. Operations: kinds.c says how columns are declared and
+ * describes tables, schema.c changes them, widen.c rewrites columns, declaration.c edits a CREATE TABLE; keyed.c
+ * applies rows by key, history.c does so where former versions of a row are kept.
  */
 #include <sqlite3.h>
 
@@ -13,9 +16,12 @@
 
 typedef enum JournalMode { JOURNAL_KEEP, JOURNAL_TRUNCATE, JOURNAL_WAL } JournalMode;
 
+typedef struct Keyed Keyed; /* statements that apply operations: keyed.c */
+
 /* Where a table stands in this batch. */
 typedef struct SqliteTable {
     sqlite3_stmt *insert; /* owned */
+    Keyed *keyed;         /* owned; NULL: no operation so far */
     char *name;           /* owned */
     char *scratch;        /* owned: dates and timestamps of one row as text */
     bool build_index;     /* at commit: the table was empty when the file began */
@@ -45,6 +51,7 @@ typedef struct Sqlite {
     bool own_tables;          /* the _wherry_… tables are there */
     bool state_row;           /* and our row in _wherry_state */
     uint64_t sequence, epoch; /* of it, as last seen */
+    Buffer converted;         /* the value that wherry_convert() has at hand */
     SqliteTable *tables;      /* by id */
     size_t table_count;
 
@@ -53,6 +60,8 @@ typedef struct Sqlite {
     bool cancelled;
     const char *phase;
 } Sqlite;
+
+extern const Destination destination_sqlite;
 
 /* --- database.c --- */
 int sqlite_open(void **ret, Writer *writer, const json_t *configuration, SandboxPolicy *policy, Error *error);
@@ -80,14 +89,79 @@ int sqlite_begin(void *destination, const Batch *batch, Error *error);
 int sqlite_commit(void *destination, const Batch *batch, Error *error);
 void sqlite_abort(void *destination);
 /* Makes TABLE this connection's, or fails where it is another's. */
-int sqlite_own_table(Sqlite *self, const Table *table, Error *error);
+int sqlite_own_table(Sqlite *self, const char *table, Error *error);
+int sqlite_has_table(Sqlite *self, const char *name, bool *ret, Error *error); /* one of ours */
 
 /* --- table.c --- */
 int sqlite_ensure_table(void *destination, const Table *table, const Batch *batch, Error *error);
 int sqlite_file_begin(void *destination, const Table *table, const Batch *batch, Error *error);
 int sqlite_build_indexes(Sqlite *self, Error *error);
+int sqlite_check_name(const char *table, Error *error);
+/* What is there under this name: nothing (*RET_FOUND), a table, or an error: a view, a virtual table. */
+int sqlite_find_table(Sqlite *self, const char *table, bool *ret_found, bool *ret_without_rowid, Error *error);
 void sqlite_tables_reset(Sqlite *self);
+void sqlite_table_forget(Sqlite *self, const char *name); /* what was prepared for operations */
+SqliteTable *sqlite_table_slot(Sqlite *self, const Table *table);
 
 /* --- rows.c --- */
 int sqlite_bind_file(SqliteTable *slot, const Table *table, const Batch *batch, Error *error);
 int sqlite_write(void *destination, const Table *table, const Frame *rows, uint64_t first_row, Error *error);
+int sqlite_fail_row(Sqlite *self, int r, uint64_t row, Error *error);
+
+static inline int sqlite_bind_value(sqlite3_stmt *statement, int at, const Value *value, char *scratch)
+{
+    switch (value->tag) {
+    case VALUE_FALSE:
+    case VALUE_TRUE:
+        return sqlite3_bind_int64(statement, at, value->tag == VALUE_TRUE);
+    case VALUE_INTEGER:
+        return sqlite3_bind_int64(statement, at, value->integer);
+    case VALUE_FLOAT:
+        return sqlite3_bind_double(statement, at, value->number);
+    case VALUE_DATE:
+        return sqlite3_bind_text(statement, at, scratch, (int)date_format(value->days, scratch), SQLITE_STATIC);
+    case VALUE_TIMESTAMP:
+        return sqlite3_bind_text(statement, at, scratch, (int)timestamp_format(&value->timestamp, scratch),
+                                 SQLITE_STATIC);
+    case VALUE_STRING:
+    case VALUE_DECIMAL:
+    case VALUE_JSON:
+        return sqlite3_bind_text(statement, at, value->text.data, (int)value->text.length, SQLITE_STATIC);
+    case VALUE_BINARY:
+        return sqlite3_bind_blob(statement, at, value->text.data, (int)value->text.length, SQLITE_STATIC);
+    default:
+        return sqlite3_bind_null(statement, at);
+    }
+}
+
+/* --- kinds.c --- */
+#define SQLITE_DECLARATION_MAX 32
+const char *sqlite_declaration(Kind kind, char ret[static SQLITE_DECLARATION_MAX]); /* "DECIMAL_TEXT(10,2)"; RET */
+bool sqlite_declared_kind(const char *declared, Kind *ret);                         /* false: no kind means it */
+int sqlite_describe(void *destination, const char *name, Table *ret, bool *ret_found, Error *error);
+int sqlite_read_columns(Sqlite *self, const char *name, Table *ret, Error *error); /* of a table that is there */
+
+static inline Kind column_kind(const FrameColumn *column)
+{
+    return (Kind){ .type = column->type, .precision = column->precision, .scale = column->scale };
+}
+
+/* --- schema.c --- */
+int sqlite_change(void *destination, const Table *table, const SchemaChange *change, Buffer *plan, Error *error);
+int sqlite_drop(void *destination, const char *name, Error *error);
+/* Executes SQL, or appends it to PLAN where that is given. */
+int sqlite_ddl(Sqlite *self, const char *sql, Buffer *plan, const char *attempt, Error *error);
+void sqlite_quote_text(Buffer *buffer, const char *text); /* 'text' as a literal */
+
+/* --- widen.c --- */
+/* Every column that is in TABLE and there, as TABLE has it. COLUMN is the one that was asked for. */
+int sqlite_widen(Sqlite *self, const Table *table, size_t column, Buffer *plan, Error *error);
+int sqlite_register_functions(Sqlite *self, Error *error);
+
+/* --- keyed.c --- */
+int sqlite_write_keyed(Sqlite *self, const Table *table, const Frame *rows, uint64_t first_row, Error *error);
+int sqlite_merge(void *destination, const Table *table, Error *error);
+int sqlite_soft_delete(void *destination, const Table *table, int64_t before_us, int64_t at_us, Error *error);
+Keyed *sqlite_keyed_free(Keyed *keyed); /* NULL is fine; NULL */
+/* As a column of TYPE keeps it: an instant in UTC with Z. At most TIMESTAMP_TEXT_MAX bytes, no NUL; the length. */
+size_t sqlite_timestamp_text(ColumnType type, const Timestamp *timestamp, char *ret);

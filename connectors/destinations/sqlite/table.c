@@ -32,18 +32,29 @@ static const char *sql_type(ColumnType type)
     }
 }
 
-void sqlite_tables_reset(Sqlite *self)
+static void table_slot_clear(SqliteTable *slot)
 {
-    for (size_t i = 0; i < self->table_count; i++) {
-        SqliteTable *table = &self->tables[i];
-        sqlite3_finalize(table->insert);
-        free(table->name);
-        free(table->scratch);
-        *table = (SqliteTable){ 0 };
-    }
+    sqlite3_finalize(slot->insert);
+    slot->keyed = sqlite_keyed_free(slot->keyed);
+    free(slot->name);
+    free(slot->scratch);
+    *slot = (SqliteTable){ 0 };
 }
 
-static SqliteTable *table_slot(Sqlite *self, const Table *table)
+void sqlite_tables_reset(Sqlite *self)
+{
+    for (size_t i = 0; i < self->table_count; i++)
+        table_slot_clear(&self->tables[i]);
+}
+
+void sqlite_table_forget(Sqlite *self, const char *name)
+{
+    for (size_t i = 0; i < self->table_count; i++)
+        if (self->tables[i].keyed && strcasecmp(self->tables[i].name, name) == 0)
+            table_slot_clear(&self->tables[i]);
+}
+
+SqliteTable *sqlite_table_slot(Sqlite *self, const Table *table)
 {
     if (table->id >= self->table_count) {
         size_t count = table->id + 1u;
@@ -52,22 +63,28 @@ static SqliteTable *table_slot(Sqlite *self, const Table *table)
         self->table_count = count;
     }
     SqliteTable *slot = &self->tables[table->id];
-    sqlite3_finalize(slot->insert);
-    free(slot->name);
-    free(slot->scratch);
-    /* Whether its index is still to be built outlives a second TABLE. */
-    *slot = (SqliteTable){ .name = xstrdup(table->name), .build_index = slot->build_index };
+    bool build_index = slot->build_index; /* whether that is still to be done outlives a second TABLE */
+    table_slot_clear(slot);
+    *slot = (SqliteTable){ .name = xstrdup(table->name), .build_index = build_index };
     return slot;
 }
 
 /* --- names --- */
 
+int sqlite_check_name(const char *table, Error *error)
+{
+    if (strncasecmp(table, "sqlite_", 7) == 0)
+        return error_set(error, ERROR_CONFIGURATION,
+                         "table \"%s\": names that begin with \"sqlite_\" are SQLite's own; choose another name",
+                         table);
+    return 0;
+}
+
 static int check_names(const Table *table, bool is_file, Error *error)
 {
     static const char *const own[] = { COLUMN_ID, COLUMN_HASH, COLUMN_TIME };
-    if (strncasecmp(table->name, "sqlite_", 7) == 0)
-        return error_set(error, ERROR_CONFIGURATION, "table \"%s\": names that begin with \"sqlite_\" are SQLite's own",
-                         table->name);
+    if (sqlite_check_name(table->name, error) < 0)
+        return -1;
     for (size_t i = 0; i < table->column_count; i++) {
         const char *name = table->columns[i].name.data;
         for (size_t k = 0; is_file && k < ELEMENTSOF(own); k++)
@@ -187,14 +204,13 @@ static int guard_table(Sqlite *self, const Table *table, bool is_file, Error *er
     return r;
 }
 
-/* What is there under this name: nothing (*RET_FOUND), a table that can be written, or an error. */
-static int find_table(Sqlite *self, const Table *table, bool *ret_found, Error *error)
+int sqlite_find_table(Sqlite *self, const char *table, bool *ret_found, bool *ret_without_rowid, Error *error)
 {
     _cleanup_(sqlite_finalizep) sqlite3_stmt *statement = NULL;
     if (sqlite_prepare(self, "SELECT type, wr FROM pragma_table_list(?1) WHERE schema = 'main'", &statement,
                        "look for a table", error) < 0)
         return -1;
-    sqlite3_bind_text(statement, 1, table->name, -1, SQLITE_STATIC);
+    sqlite3_bind_text(statement, 1, table, -1, SQLITE_STATIC);
     if (sqlite_step(self, statement, ret_found, "look for a table", error) < 0)
         return -1;
     if (!*ret_found)
@@ -202,8 +218,18 @@ static int find_table(Sqlite *self, const Table *table, bool *ret_found, Error *
     const char *type = (const char *)sqlite3_column_text(statement, 0);
     if (strcmp(type, "table") != 0)
         return error_set(error, ERROR_CONFIGURATION, "\"%s\" in \"%s\" is a %s%s, not a table; choose another name",
-                         table->name, self->path, type, strcmp(type, "view") == 0 ? "" : " table");
-    if (sqlite3_column_int(statement, 1))
+                         table, self->path, type, strcmp(type, "view") == 0 ? "" : " table");
+    *ret_without_rowid = sqlite3_column_int(statement, 1) != 0;
+    return 0;
+}
+
+/* What is there under this name: nothing (*RET_FOUND), a table that files can be loaded into, or an error. */
+static int find_table(Sqlite *self, const Table *table, bool *ret_found, Error *error)
+{
+    bool without_rowid = false;
+    if (sqlite_find_table(self, table->name, ret_found, &without_rowid, error) < 0)
+        return -1;
+    if (*ret_found && without_rowid)
         return error_set(error, ERROR_CONFIGURATION,
                          "table \"%s\" in \"%s\" is WITHOUT ROWID, which files cannot be loaded into; choose another "
                          "name",
@@ -263,13 +289,13 @@ int sqlite_ensure_table(void *destination, const Table *table, const Batch *batc
 {
     Sqlite *self = destination;
     bool found;
-    if (check_names(table, batch->is_file, error) < 0 || sqlite_own_table(self, table, error) < 0 ||
+    if (check_names(table, batch->is_file, error) < 0 || sqlite_own_table(self, table->name, error) < 0 ||
         find_table(self, table, &found, error) < 0)
         return -1;
     int r = found ? guard_table(self, table, batch->is_file, error) : create_table(self, table, batch->is_file, error);
     if (r < 0)
         return -1;
-    SqliteTable *slot = table_slot(self, table);
+    SqliteTable *slot = sqlite_table_slot(self, table);
     if (prepare_insert(self, table, slot, batch->is_file, error) < 0)
         return -1;
     return batch->is_file ? sqlite_bind_file(slot, table, batch, error) : 0;
