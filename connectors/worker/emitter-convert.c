@@ -285,6 +285,24 @@ static double as_single(double number)
     return strtod(text, NULL);
 }
 
+static int too_large(Conversion *conversion, const Value *value, Error *error)
+{
+    return wrong_value(conversion, value, "the number is too large for a float; declare the column DECIMAL", error);
+}
+
+int conversion_natural(Conversion *conversion, const EmitterField *field, Value *ret, Error *error)
+{
+    *ret = field->value;
+    if (field->value.tag != VALUE_FLOAT || isfinite(field->value.number))
+        return 0;
+    if (field->exact.length > 0)
+        return too_large(conversion,
+                         &(Value){ .tag = VALUE_DECIMAL, .text = { field->exact.data, field->exact.length } }, error);
+    conversion->notes |= CONVERSION_NOT_FINITE;
+    *ret = (Value){ .tag = VALUE_NULL };
+    return 0;
+}
+
 /* What is infinite without a digit says so itself. */
 static bool has_digit(const Value *value)
 {
@@ -294,8 +312,9 @@ static bool has_digit(const Value *value)
     return false;
 }
 
-static int to_float(Conversion *conversion, Kind kind, const Value *value, Value *ret, Error *error)
+static int to_float(Conversion *conversion, Kind kind, const EmitterField *field, Value *ret, Error *error)
 {
+    const Value *value = &field->value;
     double number;
     bool text = value->tag == VALUE_STRING || value->tag == VALUE_DECIMAL;
     if (value->tag == VALUE_INTEGER && kind.type == COLUMN_FLOAT) {
@@ -313,16 +332,15 @@ static int to_float(Conversion *conversion, Kind kind, const Value *value, Value
     else if (!parse_float(value->text.data, value->text.length, &number))
         return wrong_value(conversion, value, "this is not a number", error);
     if (text && isinf(number) && has_digit(value))
-        return wrong_value(conversion, value, "the number is too large for a float; declare the column DECIMAL", error);
-    Value found = { .tag = VALUE_FLOAT, .number = number };
+        return too_large(conversion, value, error);
+    EmitterField found = { .value = { .tag = VALUE_FLOAT, .number = number }, .exact = field->exact };
     if (kind.type == COLUMN_REAL && isfinite(number)) {
         if (isinf((float)number))
             conversion->notes |= CONVERSION_WIDENS;
         else
-            found.number = as_single(number);
+            found.value.number = as_single(number);
     }
-    *ret = conversion_natural(conversion, &found);
-    return 0;
+    return conversion_natural(conversion, &found, ret, error);
 }
 
 static int to_binary(Conversion *conversion, const Value *value, Value *ret, Error *error)
@@ -500,26 +518,13 @@ static int to_timestamp(Conversion *conversion, bool zone, const Value *value, V
     return 0;
 }
 
-/* --- */
-
-Value conversion_natural(Conversion *conversion, const Value *value)
-{
-    if (value->tag != VALUE_FLOAT || isfinite(value->number))
-        return *value;
-    conversion->notes |= CONVERSION_NOT_FINITE;
-    return (Value){ .tag = VALUE_NULL };
-}
-
 int conversion_apply(Conversion *conversion, Kind kind, const EmitterField *field, Value *ret, Error *error)
 {
     const Value *value = &field->value;
     buffer_reset(&conversion->text);
-    conversion->fault = EMITTER_FAULT_NONE;
     if (value->tag == VALUE_NULL || value->tag == VALUE_ABSENT || kind.type == COLUMN_STRING ||
-        (kind.type != COLUMN_REAL && column_type_accepts(kind.type, value->tag) && kind_holds(kind, value))) {
-        *ret = conversion_natural(conversion, value);
-        return 0;
-    }
+        (kind.type != COLUMN_REAL && column_type_accepts(kind.type, value->tag) && kind_holds(kind, value)))
+        return conversion_natural(conversion, field, ret, error);
     switch (kind.type) {
     case COLUMN_BOOLEAN:
         return to_boolean(conversion, value, ret, error);
@@ -531,7 +536,7 @@ int conversion_apply(Conversion *conversion, Kind kind, const EmitterField *fiel
         return to_decimal(conversion, field, ret, error);
     case COLUMN_REAL:
     case COLUMN_FLOAT:
-        return to_float(conversion, kind, value, ret, error);
+        return to_float(conversion, kind, field, ret, error);
     case COLUMN_DATE:
         return to_date(conversion, value, ret, error);
     case COLUMN_DATETIME:

@@ -16,5 +16,5 @@ typedef struct Conversion {
 
 /* RET holds until the next call. The error has a message and a value, no place. */
 int conversion_apply(Conversion *conversion, Kind kind, const EmitterField *field, Value *ret, Error *error);
-/* The value of a column that was not declared, or as text. */
-Value conversion_natural(Conversion *conversion, const Value *value);
+/* The same for a column that was not declared. */
+int conversion_natural(Conversion *conversion, const EmitterField *field, Value *ret, Error *error);

@@ -407,9 +407,9 @@ static int convert(Emitter *emitter, const EmitterTable *table, Column *column, 
 {
     Conversion *conversion = &emitter->conversion;
     conversion->notes = 0;
-    if (!(column->flags & COLUMN_DECLARED))
-        *ret = conversion_natural(conversion, &field->value);
-    else if (conversion_apply(conversion, column->kind, field, ret, error) < 0)
+    int r = column->flags & COLUMN_DECLARED ? conversion_apply(conversion, column->kind, field, ret, error)
+                                            : conversion_natural(conversion, field, ret, error);
+    if (r < 0)
         return at_column(table, column, error);
     if (conversion->notes)
         warn(emitter, table, column);
