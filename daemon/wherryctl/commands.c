@@ -31,9 +31,12 @@ static const Command COMMANDS[] = {
       command_runs },
     { "files", "CONNECTION", 1, 1, OPTION_FAILED | OPTION_JSON, "list the files that a connection has seen", NULL,
       command_files },
-    { "requeue", "CONNECTION FILE | CONNECTION --all-failed", 1, 2, OPTION_ALL_FAILED,
-      "have a file loaded again by the next sync",
-      "Its attempts count from 0 again. A file that was loaded before replaces its own rows.", command_requeue },
+    { "requeue", "CONNECTION FILE | CONNECTION --all-failed | CONNECTION --quarantined", 1, 2,
+      OPTION_ALL_FAILED | OPTION_QUARANTINED, "have a file loaded again by the next sync",
+      "Its attempts count from 0 again. A file that was loaded before replaces its own rows.\n\n"
+      "With --quarantined, the rows that were set aside in the folder \"quarantine.dir\" are loaded from their sidecars,\n"
+      "in which you have corrected \"row\". A sidecar is loaded once, as a file of its own, and then renamed to\n"
+      "NAME.loaded; rows that are still bad get a new one.", command_requeue },
     { "state", "CONNECTION get | set FILE | reset", 2, 3, 0, "read, replace or reset a connection's state",
       "The state is the source's own JSON object. \"set\" takes it from FILE (\"-\": standard input), \"reset\" makes it\n"
       "{}. Both are refused while the connection is syncing.", command_state },

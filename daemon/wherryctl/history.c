@@ -4,6 +4,7 @@
 
 #include "daemon/wherryctl/client.h"
 #include "daemon/wherryctl/print.h"
+#include "lib/basics/buffer.h"
 #include "lib/basics/text.h"
 
 static void add_run(Table *table, const json_t *run)
@@ -62,7 +63,13 @@ static void add_file(Table *table, const json_t *file)
     table_add(table, print_count(field_integer(file, "attempts", 0), text), STYLE_NONE);
     table_add(table, rows >= 0 ? print_count(rows, text) : "-", STYLE_NONE);
     table_add(table, print_local_time(field_text(file, "updated_at"), text), STYLE_NONE);
-    table_add(table, field_text(file, "error"), STYLE_BAD);
+    int64_t quarantined = field_integer(file, "quarantined_rows", 0);
+    _cleanup_(freep) char *aside = quarantined > 0
+                                       ? xasprintf("%lld bad row%s in %s", (long long)quarantined,
+                                                   quarantined == 1 ? "" : "s", field_text(file, "quarantine_path"))
+                                       : NULL;
+    const char *error = field_text(file, "error");
+    table_add(table, error ? error : aside, STYLE_BAD);
 }
 
 int command_files(const Options *options, char *const *arguments, size_t count)
@@ -96,16 +103,19 @@ int command_files(const Options *options, char *const *arguments, size_t count)
 
 int command_requeue(const Options *options, char *const *arguments, size_t count)
 {
-    bool all_failed = options->given & OPTION_ALL_FAILED;
+    bool all_failed = options->given & OPTION_ALL_FAILED, quarantined = options->given & OPTION_QUARANTINED;
     json_t *reply;
 
-    if (all_failed == (count == 2)) {
-        fputs("wherryctl: name one file, or say --all-failed: wherryctl requeue CONNECTION FILE | --all-failed\n",
+    if (all_failed + quarantined + (count == 2) != 1) {
+        fputs("wherryctl: name one file, or say --all-failed or --quarantined: wherryctl requeue CONNECTION FILE | "
+              "--all-failed | --quarantined\n",
               stderr);
         return EXIT_WRONG_USE;
     }
     json_t *parameters = client_parameters(arguments[0]);
     json_object_set_new(parameters, "all_failed", json_boolean(all_failed));
+    if (quarantined)
+        json_object_set_new(parameters, "quarantined", json_true());
     if (count == 2) {
         /* the daemon knows files by their printable names */
         _cleanup_(freep) char *name = text_escape(arguments[1], strlen(arguments[1]));
@@ -118,7 +128,10 @@ int command_requeue(const Options *options, char *const *arguments, size_t count
     int64_t files = field_integer(reply, "files", 0);
     json_decref(reply);
     if (files == 0)
-        puts("no file has failed");
+        puts(quarantined ? "no rows were set aside" : "no file has failed");
+    else if (quarantined)
+        printf("%s: the rows set aside from %lld file%s are queued; \"wherryctl sync %s\" loads them now\n",
+               arguments[0], (long long)files, files == 1 ? "" : "s", arguments[0]);
     else
         printf("%s: %lld file%s queued again; \"wherryctl sync %s\" loads %s now\n", arguments[0], (long long)files,
                files == 1 ? "" : "s", arguments[0], files == 1 ? "it" : "them");

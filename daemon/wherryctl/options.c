@@ -17,6 +17,7 @@ const OptionName OPTION_NAMES[] = {
     { "--follow", OPTION_FOLLOW, NULL, "wait, and show the progress meanwhile" },
     { "--failed", OPTION_FAILED, NULL, "only files that failed" },
     { "--all-failed", OPTION_ALL_FAILED, NULL, "every file that failed" },
+    { "--quarantined", OPTION_QUARANTINED, NULL, "the corrected rows of files that had bad ones" },
     { "--dir", OPTION_DIR, "DIR", "the folder to read, for a file without \"source:\"" },
     { "--limit", OPTION_LIMIT, "N", "at most N, the newest (default 100)" },
     { "--config-dir", OPTION_CONFIG_DIR, "DIR", "where the configuration is" },

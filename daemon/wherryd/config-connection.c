@@ -304,6 +304,10 @@ static ConnectionConfig *make_config(const char *name, const json_t *connection,
     config->identity = database ? xasprintf("%s:%s", destination->type, database) : NULL;
     if (json_is_true(json_object_get(own, "watch")))
         config->watch_dir = xstrdup(json_string_value(json_object_get(own, "dir")));
+    config->quarantine_dir =
+        xstrdup(json_string_value(json_object_get(json_object_get(connection, "quarantine"), "dir")));
+    const char *write_mode = json_string_value(json_object_get(connection, "write_mode"));
+    config->append = write_mode && strcmp(write_mode, "append") == 0;
     config->json = json_dumps(connection, JSON_COMPACT);
     if (!config->json)
         abort();

@@ -66,6 +66,7 @@ ConnectionConfig *connection_config_free(ConnectionConfig *config)
     free(config->path);
     free(config->identity);
     free(config->watch_dir);
+    free(config->quarantine_dir);
     free(config->json);
     free(config->warnings);
     free(config);

@@ -39,12 +39,18 @@
  *                 "required": true,
  *                 "start": 1,           fixed_width only, else absent: 1-based
  *                 "width": 8,
- *                 "encrypt": {"algorithm": "aes-256-gcm", "key": …},     absent, or one of them; the key is a
- * reference, "hash": {"algorithm": "hmac-sha256", "key": …}}],      and base64 text for the worker "destination":
- * {"type": "sqlite", "path": "/var/lib/wherry/orders.db",   absolute; from `url` or `path` "journal_mode": "wal", wal |
- * truncate; absent: an existing database keeps its own "busy_timeout": 60}}                   seconds
+ *                 "encrypt": {"algorithm": "aes-256-gcm", "key": …},   absent, or one of them; the key a reference,
+ *                 "hash": {"algorithm": "hmac-sha256", "key": …}}],    and base64 text for the worker
+ *    "quarantine": {"dir": "/srv/bad",  absolute; "quarantine" is absent where a bad row fails its file
+ *                   "max_invalid_fraction": 0.01,   at least one of the two is there
+ *                   "max_invalid_rows": 100},
+ *    "destination": {"type": "sqlite",
+ *                    "path": "/var/lib/wherry/orders.db",   absolute; from `url` or `path`
+ *                    "journal_mode": "wal",                 wal | truncate; absent: an existing database keeps its own
+ *                    "busy_timeout": 60}}                   seconds
  *
- * The worker gets all of it but "name" and "destination", plus {"connection", "run_id", "full"}. The writer gets
+ * The worker gets all of it but "name" and "destination", plus {"connection", "run_id", "full", "requeued"} (a list of
+ * the hashes of files whose quarantined rows are to be loaded; only with "quarantine"). The writer gets
  * {"connection", "run_id", "full", "files", "write_mode", "dest_table", "commit_interval", "max_value_size", "sandbox",
  * "destination"} ("files": true where the source is files).
  *
@@ -74,6 +80,8 @@ typedef struct ConnectionConfig {
     const char *destination; /* type; static */
     char *identity;          /* of the destination, for syncs that must queue; NULL: none */
     char *watch_dir;         /* files with watch: true; else NULL */
+    char *quarantine_dir;    /* files whose bad rows are set aside; else NULL */
+    bool append;             /* write_mode: rows of other files stay */
     char *json;              /* compact; the whole connection */
     char *warnings;          /* formatted as in ConfigSet, joined by "\n"; NULL: none */
     ConfigStamp stamp;

@@ -9,13 +9,16 @@
 #include "daemon/wherryd/ledger.h"
 
 #include "lib/basics/clock.h"
+#include "lib/basics/path.h"
 #include "lib/basics/text.h"
+#include "lib/formats/sidecar.h"
 
 struct Ledger {
     Store *store;
     char *connection, *run_id;
     uint32_t retry_cap;
     bool full;
+    char *quarantine_dir;
     RunCounts *counts;
     /* the question that the writer has */
     bool asked;
@@ -54,6 +57,7 @@ int ledger_start(Store *store, const LedgerOptions *options, RunCounts *counts, 
     ledger->run_id = xstrdup(options->run_id);
     ledger->retry_cap = options->retry_cap;
     ledger->full = options->full;
+    ledger->quarantine_dir = xstrdup(options->quarantine_dir);
     ledger->counts = counts;
     *ret = ledger;
     return 0;
@@ -65,6 +69,7 @@ Ledger *ledger_free(Ledger *ledger)
         return NULL;
     free(ledger->connection);
     free(ledger->run_id);
+    free(ledger->quarantine_dir);
     free(ledger->asked_name);
     free(ledger);
     return NULL;
@@ -168,6 +173,7 @@ static int skip_loaded(Ledger *ledger, const Offer *offer, LedgerAnswer *ret, Er
     char when[RFC3339_MS_SIZE];
     rfc3339_ms(offer->record.updated_ms, when);
     _cleanup_(freep) char *what = xasprintf("was loaded at %s", when);
+    ret->loaded = true;
     return skip_as_same(ledger, offer, what, ret, error);
 }
 
@@ -176,6 +182,7 @@ static int skip_in_this_run(Ledger *ledger, const Offer *offer, LedgerAnswer *re
     const char *what = offer->record.state == FILE_STATE_FAILED      ? "has failed in this sync"
                        : offer->record.state == FILE_STATE_COMMITTED ? "this sync has loaded"
                                                                      : "this sync is loading";
+    ret->loaded = offer->record.state == FILE_STATE_COMMITTED;
     return skip_as_same(ledger, offer, what, ret, error);
 }
 
@@ -239,6 +246,7 @@ static int found_there(Ledger *ledger, Offer *offer, int64_t rows, LedgerAnswer 
         return store_file_trust(ledger->store, ledger->connection, offer->hash, error);
     }
     offer->record.rows = rows;
+    ret->loaded = true;
     if (put(ledger, offer, FILE_STATE_COMMITTED, NULL, error) < 0)
         return -1;
     return skip(ledger, ret);
@@ -291,6 +299,15 @@ static int done_loaded(Ledger *ledger, Offer *offer, uint64_t rows, uint64_t qua
 {
     offer->record.rows = (int64_t)rows;
     offer->record.forced = false;
+    offer->record.quarantined = (int64_t)quarantined;
+    offer->record.requeued = false;
+    free(take_ptr(offer->record.sidecar));
+    if (quarantined > 0 && ledger->quarantine_dir) {
+        uint8_t hash[SHA256_SIZE];
+        (void)sha256_from_text(offer->hash, hash); /* it was made from one */
+        _cleanup_(freep) char *name = sidecar_name(offer->name, hash);
+        offer->record.sidecar = path_join(ledger->quarantine_dir, name);
+    }
     if (put(ledger, offer, FILE_STATE_COMMITTED, NULL, error) < 0)
         return -1;
     ledger->counts->committed++;

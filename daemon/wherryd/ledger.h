@@ -22,8 +22,9 @@
 typedef struct LedgerOptions {
     const char *connection;
     const char *run_id;
-    uint32_t retry_cap; /* attempts; 0 counts as 1 */
-    bool full;          /* load every file again */
+    uint32_t retry_cap;         /* attempts; 0 counts as 1 */
+    bool full;                  /* load every file again */
+    const char *quarantine_dir; /* where rows are set aside; NULL: nowhere */
 } LedgerOptions;
 
 typedef enum LedgerVerdict {
@@ -34,6 +35,7 @@ typedef enum LedgerVerdict {
 
 typedef struct LedgerAnswer {
     LedgerVerdict verdict;
+    bool loaded; /* LEDGER_SKIP: since it is in the destination already */
     char *note;  /* owned; NULL: nothing to say. A warning of the run, one line, printable */
     bool repeat; /* earlier syncs have said it too: not worth a log line again */
 } LedgerAnswer;

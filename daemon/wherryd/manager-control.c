@@ -252,6 +252,25 @@ int manager_requeue(Manager *manager, const char *name, const char *file, bool a
     return 0;
 }
 
+int manager_requeue_quarantined(Manager *manager, const char *name, int64_t *ret, Error *error)
+{
+    Connection *connection;
+    int r = find(manager, name, &connection);
+    if (r != 0)
+        return r;
+    if (!connection->config)
+        return broken(connection, error);
+    if (!connection->config->quarantine_dir)
+        return error_set(error, ERROR_CONFIGURATION, "connection \"%s\" sets no rows aside: it has no \"quarantine\"",
+                         name);
+    if (!connection->config->append)
+        return error_set(error, ERROR_CONFIGURATION,
+                         "connection \"%s\" has not \"write_mode: append\": its corrected rows would take the place of "
+                         "all others; correct the file itself and drop it again",
+                         name);
+    return store_sidecars_requeue(manager->store, name, ret, error);
+}
+
 static int queue_state(Manager *manager, const char *name, SyncTask task, ManagerStateCallback callback, void *userdata,
                        char ret_run_id[static 37], Run **ret, Error *error)
 {

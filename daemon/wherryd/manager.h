@@ -52,6 +52,7 @@ int manager_resume(Manager *manager, const char *connection, Error *error);
 int manager_reload(Manager *manager, size_t *ret_connections, json_t **ret_broken, Error *error);
 int manager_runs(Manager *manager, const char *connection /* NULL: all */, int64_t limit, json_t **ret, Error *error);
 int manager_files(Manager *manager, const char *connection, bool failed, json_t **ret, Error *error);
+int manager_requeue_quarantined(Manager *manager, const char *connection, int64_t *ret, Error *error);
 int manager_requeue(Manager *manager, const char *connection, const char *file, bool all_failed, int64_t *ret,
                     Error *error);
 /* Asynchronous: a writer is asked. CALLBACK gets the state (borrowed; NULL for set) or an error. MANAGER_E_BUSY while

@@ -338,15 +338,13 @@ static void requeue(Call *call, json_t *parameters)
     bool all_failed = parameter_true(parameters, "all_failed");
     int64_t count = 0;
 
-    if (parameter_true(parameters, "quarantined")) {
-        invalid_parameter(call, "quarantined"); /* rows are not quarantined here, so there are none to put back */
+    bool quarantined = parameter_true(parameters, "quarantined");
+    if (all_failed + quarantined + (file != NULL) != 1) {
+        invalid_parameter(call, "file"); /* one file, or all that failed, or what was set aside */
         return;
     }
-    if (all_failed == (file != NULL)) {
-        invalid_parameter(call, "file"); /* either one file or all that failed */
-        return;
-    }
-    int r = manager_requeue(call->manager, connection, file, all_failed, &count, &error);
+    int r = quarantined ? manager_requeue_quarantined(call->manager, connection, &count, &error)
+                        : manager_requeue(call->manager, connection, file, all_failed, &count, &error);
     if (r != 0)
         answer_result(call, r, connection, NULL, file, &error);
     else

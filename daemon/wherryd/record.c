@@ -80,6 +80,8 @@ json_t *record_file(const FileRecord *file)
     json_object_set_new(object, "state", json_string(file_state_name(file->state)));
     json_object_set_new(object, "attempts", json_integer(file->attempts));
     json_object_set_new(object, "rows", file->rows < 0 ? json_null() : json_integer(file->rows));
+    json_object_set_new(object, "quarantined_rows", json_integer(file->quarantined));
+    json_object_set_new(object, "quarantine_path", json_text(file->sidecar));
     json_object_set_new(object, "error", json_text(file->error));
     json_object_set_new(object, "last_run_id", json_text(file->last_run_id));
     json_object_set_new(object, "updated_at", json_time(file->updated_ms));

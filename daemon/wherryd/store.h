@@ -106,7 +106,10 @@ typedef struct FileRecord {
     bool forced;  /* requeued: load although the destination has it */
     bool doubted; /* COMMITTED, but the destination may not have it: see store_files_doubt() */
     uint32_t attempts;
-    int64_t rows; /* -1: unknown */
+    int64_t rows;        /* -1: unknown */
+    int64_t quarantined; /* rows that were set aside and are still */
+    char *sidecar;       /* where; NULL: none are */
+    bool requeued;       /* they are to be loaded */
     char *error;
     char *last_run_id;
     int64_t updated_ms;
@@ -134,5 +137,13 @@ int store_file_trust(Store *store, const char *connection, const char *hash, Err
  * STORE_E_NOT_FOUND: no content was ever seen under NAME. */
 int store_files_requeue(Store *store, const char *connection, const char *name /* NULL: all failed */, int64_t *ret,
                         Error *error);
+/* Has the quarantined rows of CONNECTION's files loaded; RET: of how many files there are. Durable. */
+int store_sidecars_requeue(Store *store, const char *connection, int64_t *ret, Error *error);
+/* The files of which this was ordered. */
+int store_sidecars_requeued(Store *store, const char *connection,
+                            int (*each)(const char hash[static SHA256_TEXT_SIZE], void *userdata), void *userdata,
+                            Error *error);
+/* It was done. */
+int store_sidecar_retired(Store *store, const char *connection, const char *hash, Error *error);
 /* How many of what store_files(failed_only) shows have used up CAP attempts. */
 int store_files_at_cap(Store *store, const char *connection, uint32_t cap, int64_t *ret, Error *error);

@@ -3,6 +3,7 @@
  * last. The second is what lets a person speak of a file by name, and what makes a failure disappear from sight when a
  * repaired file has taken its name.
  */
+#include <assert.h>
 #include <stdio.h>
 
 #include "daemon/wherryd/store-private.h"
@@ -18,6 +19,7 @@ const char *file_state_name(FileState state)
 void file_record_clear(FileRecord *file)
 {
     free(file->name);
+    free(file->sidecar);
     free(file->error);
     free(file->last_run_id);
     *file = (FileRecord){ 0 };
@@ -25,8 +27,9 @@ void file_record_clear(FileRecord *file)
 
 /* INDEXED BY: without statistics the planner would walk all files of a connection, of which there may be millions, to
  * find the few that failed. */
-#define FILE_COLUMNS \
-    "SELECT files.name, files.hash, state, forced, attempts, rows, error, run_id, updated_ms, doubted FROM files "
+#define FILE_COLUMNS                                                                                     \
+    "SELECT files.name, files.hash, state, forced, attempts, rows, error, run_id, updated_ms, doubted, " \
+    "quarantined, sidecar, requeued FROM files "
 #define OF_CONNECTION "connection = (SELECT id FROM connections WHERE name = ?1)"
 /* whose name has no newer content */
 #define SHOWN_FAILED                                                                                 \
@@ -45,6 +48,9 @@ static FileRecord file_of(const Statement *row)
         .last_run_id = xstrdup(statement_text(row, 7)),
         .updated_ms = statement_integer(row, 8),
         .doubted = statement_integer(row, 9) != 0,
+        .quarantined = statement_integer(row, 10),
+        .sidecar = xstrdup(statement_text(row, 11)),
+        .requeued = statement_integer(row, 12) != 0,
     };
     const uint8_t *hash = sqlite3_column_blob(row->handle, 1);
     if (hash && sqlite3_column_bytes(row->handle, 1) == SHA256_SIZE)
@@ -99,11 +105,13 @@ static int note_name(Store *store, int64_t connection, const char *name, const c
 static int put_file(Store *store, const char *connection, const FileRecord *file, Error *error)
 {
     static const char sql[] =
-        "INSERT INTO files (connection, hash, name, state, forced, attempts, rows, error, run_id, updated_ms, doubted) "
-        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (connection, hash) DO UPDATE SET "
+        "INSERT INTO files (connection, hash, name, state, forced, attempts, rows, error, run_id, updated_ms, doubted, "
+        "quarantined, sidecar, requeued) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) ON "
+        "CONFLICT (connection, hash) DO UPDATE SET "
         "name = excluded.name, state = excluded.state, forced = excluded.forced, attempts = excluded.attempts, "
         "rows = excluded.rows, error = excluded.error, run_id = excluded.run_id, updated_ms = excluded.updated_ms, "
-        "doubted = excluded.doubted";
+        "doubted = excluded.doubted, quarantined = excluded.quarantined, sidecar = excluded.sidecar, "
+        "requeued = excluded.requeued";
     uint8_t digest[SHA256_SIZE];
     int64_t id;
     _cleanup_(statement_done) Statement statement = { 0 };
@@ -121,6 +129,9 @@ static int put_file(Store *store, const char *connection, const FileRecord *file
     statement_bind_text(&statement, 9, file->last_run_id);
     statement_bind_integer(&statement, 10, file->updated_ms ? file->updated_ms : clock_wall_ms());
     statement_bind_integer(&statement, 11, file->doubted);
+    statement_bind_integer(&statement, 12, file->quarantined);
+    statement_bind_text(&statement, 13, file->sidecar);
+    statement_bind_integer(&statement, 14, file->requeued);
     if (statement_run(store, &statement, error) < 0)
         return -1;
     return note_name(store, id, file->name, file->hash, NULL, error);
@@ -262,6 +273,56 @@ int store_files_requeue(Store *store, const char *connection, const char *name, 
     if (update_files(store, name ? named : failed, connection, name, ret, error) < 0)
         return -1;
     return store_make_durable(store, error);
+}
+
+#define WITH_SIDECAR OF_CONNECTION " AND quarantined > 0 AND state = 2"
+static_assert(FILE_STATE_COMMITTED == 2, "of others nothing is set aside");
+
+int store_sidecars_requeue(Store *store, const char *connection, int64_t *ret, Error *error)
+{
+    static const char sql[] = "UPDATE files INDEXED BY files_quarantined SET requeued = 1 WHERE " WITH_SIDECAR;
+    _cleanup_(statement_done) Statement statement = { 0 };
+    if (statement_get(store, sql, &statement, error) < 0)
+        return -1;
+    statement_bind_text(&statement, 1, connection);
+    if (statement_run(store, &statement, error) < 0)
+        return -1;
+    *ret = sqlite3_changes(store->db);
+    return store_make_durable(store, error);
+}
+
+int store_sidecars_requeued(Store *store, const char *connection,
+                            int (*each)(const char hash[static SHA256_TEXT_SIZE], void *userdata), void *userdata,
+                            Error *error)
+{
+    static const char sql[] =
+        FILE_COLUMNS "INDEXED BY files_quarantined WHERE " WITH_SIDECAR " AND requeued ORDER BY name, updated_ms";
+    _cleanup_(statement_done) Statement statement = { 0 };
+    int r = statement_get(store, sql, &statement, error);
+    if (r < 0)
+        return r;
+    statement_bind_text(&statement, 1, connection);
+    while ((r = statement_step(store, &statement, error)) > 0) {
+        _cleanup_(file_record_clear) FileRecord file = file_of(&statement);
+        r = each(file.hash, userdata);
+        if (r != 0)
+            return r;
+    }
+    return r;
+}
+
+int store_sidecar_retired(Store *store, const char *connection, const char *hash, Error *error)
+{
+    static const char sql[] = "UPDATE files SET quarantined = 0, sidecar = NULL, requeued = 0 WHERE " OF_CONNECTION
+                              " AND hash = ?2 AND requeued";
+    uint8_t digest[SHA256_SIZE];
+    _cleanup_(statement_done) Statement statement = { 0 };
+    if (statement_get(store, sql, &statement, error) < 0)
+        return -1;
+    statement_bind_text(&statement, 1, connection);
+    if (bind_hash(store, &statement, 2, hash, digest, error) < 0)
+        return -1;
+    return statement_run(store, &statement, error);
 }
 
 int store_files_at_cap(Store *store, const char *connection, uint32_t cap, int64_t *ret, Error *error)

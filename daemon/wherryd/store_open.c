@@ -60,6 +60,11 @@ static const char *const migrations[] = {
     "CREATE TABLE file_names ("
     "  connection INTEGER NOT NULL REFERENCES connections (id), name TEXT NOT NULL, hash BLOB NOT NULL,"
     "  PRIMARY KEY (connection, name)) STRICT, WITHOUT ROWID;",
+    /* rows that were set aside, in which file, and whether a user wants them loaded */
+    "ALTER TABLE files ADD COLUMN quarantined INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE files ADD COLUMN sidecar TEXT;"
+    "ALTER TABLE files ADD COLUMN requeued INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX files_quarantined ON files (connection) WHERE quarantined > 0;",
 };
 static_assert(FILE_STATE_PROCESSING == 1 && FILE_STATE_FAILED == 3, "the indexes of the ledger name these states");
 

@@ -112,6 +112,23 @@ void sync_take_line(Side *side, const char *text, size_t n)
 
 /* --- the ledger --- */
 
+static int add_hash(const char hash[static SHA256_TEXT_SIZE], void *userdata)
+{
+    json_array_append_new(userdata, json_string(hash));
+    return 0;
+}
+
+/* The worker is told of which files the quarantined rows are to be loaded. */
+static int add_requeued(Sync *sync, Error *error)
+{
+    if (!sync->config->quarantine_dir)
+        return 0;
+    json_t *hashes = json_array();
+    int r = store_sidecars_requeued(sync->options.store, sync->record->connection, add_hash, hashes, error);
+    json_object_set_new(sync->worker_begin, "requeued", hashes);
+    return r;
+}
+
 int sync_open_ledger(Sync *sync, Error *error)
 {
     if (sync->options.task != SYNC_LOAD || strcmp(sync->config->source, "files") != 0)
@@ -120,7 +137,10 @@ int sync_open_ledger(Sync *sync, Error *error)
     LedgerOptions options = { .connection = sync->record->connection,
                               .run_id = sync->record->run_id,
                               .retry_cap = sync->config->retry_cap,
-                              .full = sync->options.full };
+                              .full = sync->options.full,
+                              .quarantine_dir = sync->config->quarantine_dir };
+    if (add_requeued(sync, error) < 0)
+        return -1;
     return ledger_start(sync->options.store, &options, &sync->record->files, &sync->ledger, error);
 }
 
@@ -187,12 +207,15 @@ static void say_note(Sync *sync, const LedgerAnswer *answer)
         warn_within_limit(&sync->worker, answer->note, answer->repeat);
 }
 
-static void answer_worker(Sync *sync, const uint8_t hash[static SHA256_SIZE], LedgerVerdict verdict)
+static void answer_worker(Sync *sync, const uint8_t hash[static SHA256_SIZE], const LedgerAnswer *answer)
 {
+    bool load = answer->verdict == LEDGER_LOAD;
     Frame frame = { .type = FRAME_FILE_VERDICT,
-                    .file_verdict = { .verdict = verdict == LEDGER_LOAD ? FILE_LOAD : FILE_SKIP } };
+                    .file_verdict = { .verdict = load             ? FILE_LOAD
+                                                 : answer->loaded ? FILE_SKIP
+                                                                  : FILE_LEFT_OUT } };
     memcpy(frame.file_verdict.hash, hash, SHA256_SIZE);
-    sync->files_open += verdict == LEDGER_LOAD;
+    sync->files_open += load;
     program_send(&sync->worker.program, &frame);
 }
 
@@ -219,7 +242,7 @@ static void take_file_seen(Side *side, const Frame *frame)
         memcpy(sync->asked_hash, frame->file.hash, SHA256_SIZE);
         program_send(&sync->writer.program, frame);
     } else {
-        answer_worker(sync, frame->file.hash, answer.verdict);
+        answer_worker(sync, frame->file.hash, &answer);
     }
     ledger_answer_clear(&answer);
 }
@@ -240,7 +263,7 @@ static void take_file_verdict(Side *side, const Frame *frame)
         return;
     }
     say_note(sync, &answer);
-    answer_worker(sync, sync->asked_hash, answer.verdict);
+    answer_worker(sync, sync->asked_hash, &answer);
     ledger_answer_clear(&answer);
 }
 
@@ -304,6 +327,20 @@ static void take_file_done(Side *side, const Frame *frame)
     }
     if (note)
         sync_warn(sync, "%s", note);
+    /* What became of it, and nothing of the destination's words. */
+    Frame outcome = { .type = FRAME_FILE_DONE, .file_done = { .outcome = frame->file_done.outcome } };
+    memcpy(outcome.file_done.hash, frame->file_done.hash, SHA256_SIZE);
+    program_send(&sync->worker.program, &outcome);
+}
+
+static void take_file_retired(Side *side, const Frame *frame)
+{
+    Sync *sync = side->sync;
+    char hash[SHA256_TEXT_SIZE];
+    Error error = {};
+    sha256_text(frame->file_retired.hash, hash);
+    if (store_sidecar_retired(sync->options.store, sync->record->connection, hash, &error) < 0)
+        fail_for_store(sync, &error);
 }
 
 /* --- commits --- */
@@ -472,6 +509,7 @@ static const struct {
     [FRAME_FILE_SEEN] = { take_file_seen, FROM_WORKER | AFTER_OPENED | WITH_LEDGER | MOVES },
     [FRAME_FILE_VERDICT] = { take_file_verdict, FROM_WRITER | AFTER_OPENED | WITH_LEDGER | MOVES },
     [FRAME_FILE_NOTE] = { take_file_note, FROM_WORKER | AFTER_OPENED | WITH_LEDGER | MOVES },
+    [FRAME_FILE_RETIRED] = { take_file_retired, FROM_WORKER | AFTER_OPENED | WITH_LEDGER | MOVES },
     [FRAME_FILE_DONE] = { take_file_done, FROM_WRITER | AFTER_OPENED | WITH_LEDGER | MOVES },
     [FRAME_TAKEN] = { take_taken, FROM_WRITER | AFTER_OPENED | MOVES },
     [FRAME_COMMITTED] = { take_committed, FROM_WRITER | MOVES },

@@ -165,6 +165,8 @@ static void test_values(void **state)
           " \"busy_timeout\": 0}}" },
         { ALL "source_manifest: disabled\nquarantine: {enabled: false, max_invalid_rows: 5}\n",
           "{\"source_manifest\": null, \"quarantine\": null}" },
+        { ALL "quarantine: {enabled: true, dir: bad, max_invalid_fraction: 0.25}\n",
+          "{\"quarantine\": {\"enabled\": true, \"dir\": \"@/etc/pipelines.d/bad\", \"max_invalid_fraction\": 0.25}}" },
         /* anchors and merges */
         { FREQUENCY SOURCE FORMAT TABLE DESTINATION
           "columns:\n  - &c {source: a, type: date, required: no}\n  - {<<: *c, source: b}\n",

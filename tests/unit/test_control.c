@@ -122,6 +122,14 @@ int manager_files(Manager *m, const char *connection, bool failed, json_t **ret,
     *ret = json_incref(m->list);
     return 0;
 }
+int manager_requeue_quarantined(Manager *m, const char *connection, int64_t *ret, Error *error)
+{
+    if (strcmp(connection, "orders") != 0)
+        return error_set(error, ERROR_CONFIGURATION, "connection \"%s\" sets no rows aside", connection);
+    strcpy(m->requeued, "quarantined");
+    *ret = 3;
+    return 0;
+}
 int manager_requeue(Manager *m, const char *connection, const char *file, bool all_failed, int64_t *ret, Error *error)
 {
     snprintf(m->requeued, sizeof(m->requeued), "%s/%s", file ? file : "", all_failed ? "all" : "one");
@@ -404,6 +412,8 @@ static void test_protocol_errors(void **state)
         { "{" M "Sync\",\"parameters\":{\"connection\":\"orders\",\"tables\":[\"a\"]}}", INVALID("tables") },
         { "{" M "Runs\",\"parameters\":{\"limit\":0}}", INVALID("limit") },
         { "{" M "Requeue\"," ORDERS "}", INVALID("file") },
+        { "{" M "Requeue\",\"parameters\":{\"connection\":\"orders\",\"quarantined\":true,\"all_failed\":true}}",
+          INVALID("file") },
         { "{" M "SetState\",\"parameters\":{\"connection\":\"orders\",\"state\":[]}}", INVALID("state") },
     };
     for (size_t i = 0; i < ELEMENTSOF(cases); i++)

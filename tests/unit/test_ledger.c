@@ -37,6 +37,7 @@ typedef struct World {
     /* of the last offer */
     char *note;
     bool repeat;
+    bool loaded;
 } World;
 
 static int remove_one(const char *path, const struct stat *status, int type, struct FTW *ftw)
@@ -94,9 +95,11 @@ static void sync_begins(World *world)
     (void)snprintf(world->run_id, sizeof world->run_id, "run-%u", ++world->run);
     world->counts = (RunCounts){ 0 };
     world->asked = 0;
-    LedgerOptions options = {
-        .connection = "orders", .run_id = world->run_id, .retry_cap = world->retry_cap, .full = world->full
-    };
+    LedgerOptions options = { .connection = "orders",
+                              .run_id = world->run_id,
+                              .retry_cap = world->retry_cap,
+                              .full = world->full,
+                              .quarantine_dir = "/bad" };
     assert_int_equal(ledger_start(world->store, &options, &world->counts, &world->ledger, NULL), 0);
     assert_int_equal(ledger_opened(world->ledger, world->sequence, frame_text(world->committed_by), NULL), 0);
 }
@@ -115,6 +118,7 @@ static LedgerVerdict offer(World *world, const char *name, unsigned i)
     free(world->note);
     world->note = take_ptr(answer.note);
     world->repeat = answer.repeat;
+    world->loaded = answer.loaded;
     assert_true(answer.verdict == LEDGER_LOAD || answer.verdict == LEDGER_SKIP);
     return answer.verdict;
 }
@@ -203,6 +207,76 @@ static void test_each_once(void **state)
     assert_int_equal(world->counts.new_files, 1);
     assert_int_equal(world->counts.committed, 1);
     assert_int_equal(world->counts.reclaimed + world->counts.retried + world->counts.failed, 0);
+}
+
+static int count_requeued(const char hash[static SHA256_TEXT_SIZE], void *userdata)
+{
+    char expected[SHA256_TEXT_SIZE];
+    sha256_text(hash_of(0), expected);
+    assert_string_equal(hash, expected);
+    ++*(int *)userdata;
+    return 0;
+}
+
+static int requeued(World *world)
+{
+    int count = 0;
+    assert_int_equal(store_sidecars_requeued(world->store, "orders", count_requeued, &count, NULL), 0);
+    return count;
+}
+
+static void test_rows_set_aside(void **state)
+{
+    World *world = *state;
+    char hash[SHA256_TEXT_SIZE];
+    int64_t n = -1;
+    sync_begins(world);
+    assert_int_equal(store_sidecars_requeue(world->store, "orders", &n, NULL), 0);
+    assert_int_equal(n, 0);
+    loads(world, "a.csv.gz", 0);
+    fails(world, "b.csv", 1);
+    _cleanup_(file_record_clear) FileRecord record = record_of(world, 0);
+    assert_int_equal(record.quarantined, 2);
+    assert_string_equal(record.sidecar, "/bad/a.csv.010101010101.quarantine.ndjson");
+    assert_int_equal(requeued(world), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(store_sidecars_requeue(world->store, "orders", &n, NULL), 0);
+        assert_int_equal(n, 1); /* not the failed one */
+        assert_int_equal(requeued(world), 1);
+    }
+    /* the order outlives the sync that could not carry it out */
+    sync_begins(world);
+    skips(world, "a.csv.gz", 0, NULL);
+    assert_true(world->loaded);
+    assert_int_equal(requeued(world), 1);
+    sha256_text(hash_of(0), hash);
+    assert_int_equal(store_sidecar_retired(world->store, "orders", hash, NULL), 0);
+    assert_int_equal(requeued(world), 0);
+    _cleanup_(file_record_clear) FileRecord after = record_of(world, 0);
+    assert_int_equal(after.quarantined, 0);
+    assert_null(after.sidecar);
+    assert_int_equal(after.state, FILE_STATE_COMMITTED);
+    assert_int_equal(after.updated_ms, record.updated_ms);
+    /* nobody has ordered it: a worker cannot forget rows on its own */
+    world->full = true;
+    sync_begins(world);
+    loads(world, "a.csv.gz", 0);
+    assert_int_equal(store_sidecar_retired(world->store, "orders", hash, NULL), 0);
+    _cleanup_(file_record_clear) FileRecord again = record_of(world, 0);
+    assert_int_equal(again.quarantined, 2);
+}
+
+static void test_left_out_is_not_loaded(void **state)
+{
+    World *world = *state;
+    world->retry_cap = 1;
+    sync_begins(world);
+    fails(world, "a.csv", 0);
+    skips(world, "copy.csv", 0, "has failed in this sync");
+    assert_false(world->loaded);
+    sync_begins(world);
+    skips(world, "a.csv", 0, "left out after 1 failed attempt");
+    assert_false(world->loaded);
 }
 
 static void test_same_content(void **state)
@@ -529,6 +603,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ledger_test(test_each_once),
+        ledger_test(test_rows_set_aside),
+        ledger_test(test_left_out_is_not_loaded),
         ledger_test(test_same_content),
         ledger_test(test_retried_up_to_the_cap),
         ledger_test(test_at_cap_under_another_name),

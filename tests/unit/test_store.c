@@ -399,7 +399,7 @@ static void test_later_version(void **state)
     store_close(open_store());
     execute_elsewhere(in_folder("state/daemon/state.db"), "PRAGMA user_version = 99");
     _cleanup_(freep) char *message = refusal(-1, ERROR_CONFIGURATION);
-    assert_contains(message, "later version of wherryd (schema 99, this one knows 1)");
+    assert_contains(message, "later version of wherryd (schema 99, this one knows 2)");
     assert_contains(message, in_folder("state/daemon/state.db"));
     assert_int_equal(count_aside(""), 0);
 }

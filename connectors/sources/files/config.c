@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "connectors/sources/files/encoding.h"
+#include "lib/basics/path.h"
 #include "lib/formats/key.h"
 #include "lib/formats/value.h"
 
@@ -27,7 +28,6 @@ static const char *const types[] = { "string",  "integer", "float", "date",   "t
                                      "boolean", "decimal", "json",  "binary", NULL };
 static const char *const disabled[] = { "disabled", NULL };
 static const KeyLater manifests_later[] = { { "optional", "leave it out" }, { "required", "leave it out" }, { 0 } };
-static const KeyLater quarantine_later[] = { { "true", "a bad row fails its file" }, { 0 } };
 
 static const Key own_keys[] = { { .name = "dir",
                                   .type = KEY_PATH,
@@ -126,10 +126,16 @@ static const Key column_keys[] = {
 };
 
 static const Key quarantine_keys[] = {
-    { .name = "enabled", .type = KEY_BOOLEAN, .required = true, .later = quarantine_later },
-    { .name = "dir", .type = KEY_PATH },
-    { .name = "max_invalid_fraction", .type = KEY_NUMBER, .maximum = 1 },
-    { .name = "max_invalid_rows", .type = KEY_INTEGER },
+    { .name = "enabled",
+      .type = KEY_BOOLEAN,
+      .required = true,
+      .description = "Whether bad rows are set aside; else one fails its whole file." },
+    { .name = "dir", .type = KEY_PATH, .description = "The folder for files with bad rows; this connection's alone." },
+    { .name = "max_invalid_fraction",
+      .type = KEY_NUMBER,
+      .maximum = 1,
+      .description = "A file with a larger part of bad rows fails." },
+    { .name = "max_invalid_rows", .type = KEY_INTEGER, .description = "A file with more bad rows fails." },
     { 0 }
 };
 
@@ -185,8 +191,7 @@ static const Key top_keys[] = {
     { .name = "quarantine",
       .type = KEY_MAP,
       .fields = quarantine_keys,
-      .no_effect = "",
-      .description = "Filedge's; only enabled: false is supported." },
+      .description = "Set bad rows aside and load the others; at least one limit." },
     { .name = "cdc", .not_yet = "use write_mode append" },
     { .name = "excel", .not_yet = "save the sheet as CSV" },
     { 0 }
@@ -331,6 +336,42 @@ static void complete_dest(const json_t *columns, size_t i, KeyReport *report)
     }
 }
 
+/* The folder's files would be read as data. */
+static void check_quarantine_folder(const json_t *connection, const char *dir, KeyReport *report)
+{
+    const char *source = text_of(json_object_get(connection, "source"), "dir");
+    if (!source)
+        return;
+    _cleanup_(freep) char *own = path_canonical(dir), *other = path_canonical(source);
+    if (strcmp(own, other) == 0)
+        key_problem(report, "quarantine.dir",
+                    "\"dir\" is the folder that is read; name another one, such as a folder in it");
+}
+
+/* Absent afterwards where nothing is set aside. */
+static void complete_quarantine(json_t *connection, KeyReport *report)
+{
+    json_t *quarantine = json_object_get(connection, "quarantine");
+    const char *write_mode = text_of(connection, "write_mode");
+    if (json_is_false(json_object_get(quarantine, "enabled"))) {
+        json_object_del(connection, "quarantine");
+        return;
+    }
+    if (!json_is_true(json_object_get(quarantine, "enabled")))
+        return;
+    if ((write_mode && strcmp(write_mode, "cdc") == 0) || report->given(report, "cdc"))
+        key_problem(report, "quarantine",
+                    "\"quarantine\" cannot be used with change data capture: a row left out would leave its key wrong");
+    if (!json_object_get(quarantine, "dir"))
+        key_problem(report, "quarantine", "missing key \"dir\": where bad rows are set aside");
+    if (!json_object_get(quarantine, "max_invalid_fraction") && !json_object_get(quarantine, "max_invalid_rows"))
+        key_problem(report, "quarantine",
+                    "\"quarantine\" needs a limit: \"max_invalid_rows\", \"max_invalid_fraction\" or both");
+    const char *dir = text_of(quarantine, "dir");
+    if (dir)
+        check_quarantine_folder(connection, dir, report);
+}
+
 static void complete(json_t *connection, KeyReport *report)
 {
     const char *format = text_of(connection, "format"), *table = text_of(connection, "dest_table");
@@ -338,6 +379,7 @@ static void complete(json_t *connection, KeyReport *report)
     complete_source(connection, report);
     complete_csv(connection, format, report);
     complete_encoding(connection, report);
+    complete_quarantine(connection, report);
     if (table && strncasecmp(table, "_wherry_", 8) == 0)
         key_problem(report, "dest_table",
                     "tables whose names begin with \"_wherry_\" are wherry's own; choose another name");
