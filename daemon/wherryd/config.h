@@ -31,6 +31,7 @@
  *            "header": true,
  *            "null": "NA",              the text that stands for NULL; absent: none
  *            "empty": "null"},          null | keep
+ *    "source_manifest": "optional",     disabled | optional | required
  *    "encoding": "utf-8",               a name that iconv knows, as the file writes it
  *    "dest_table": "orders",
  *    "columns": [{"source": "id",       a name; with csv.header false an integer, the 1-based position

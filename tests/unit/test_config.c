@@ -11,9 +11,10 @@ typedef struct Case {
 
 static const Case keys_cases[] = {
     { ALL "colums: 1\n", "orders.yaml:7:1: unknown key \"colums\"; did you mean \"columns\"?" },
-    { ALL "zzz: 1\n", "orders.yaml:7:1: unknown key \"zzz\"; here may stand source, destination, connector, frequency, "
-                      "paused, max_value_size, stall_timeout, commit_interval, log_level, sandbox, file_pattern, "
-                      "format, csv, encoding, dest_table, write_mode, columns, retry_cap or quarantine" },
+    { ALL "zzz: 1\n",
+      "orders.yaml:7:1: unknown key \"zzz\"; here may stand source, destination, connector, frequency, "
+      "paused, max_value_size, stall_timeout, commit_interval, log_level, sandbox, file_pattern, "
+      "format, csv, encoding, dest_table, write_mode, columns, retry_cap, source_manifest or quarantine" },
     { ALL "frequency: 1h\n", "orders.yaml:7:1: duplicate key \"frequency\"; it stands in line 1 already" },
     { ALL "connector: {type: sqlite, path: y.db}\n",
       "orders.yaml:7:1: \"connector\" and \"destination\" mean the same; keep one" },
@@ -235,9 +236,9 @@ static const Case files_cases[] = {
     { ALL "quarantine: {enabled: true, dir: q, max_invalid_rows: -1}\n",
       "orders.yaml:7:55: \"max_invalid_rows\" must be a whole number, not \"-1\"" },
     { ALL "quarantine: {dir: q}\n", "orders.yaml:7:13: missing key \"enabled\"" },
-    { ALL "source_manifest: optional\n",
-      "orders.yaml:7:18: source_manifest \"optional\" is not supported yet; leave it out" },
-    { ALL "source_manifest: x\n", "orders.yaml:7:18: \"source_manifest\" must be disabled, not \"x\"" },
+    { ALL "source_manifest: optional\n", "" },
+    { ALL "source_manifest: require\n", "orders.yaml:7:18: \"source_manifest\" must be disabled, optional or required, "
+                                        "not \"require\"; did you mean \"required\"?" },
     { ALL "quarantine: {enabled: false, max_invalid_fraction: 2}\n",
       "orders.yaml:7:52: \"max_invalid_fraction\" must be a number from 0 to 1, not \"2\"" },
 };
@@ -316,7 +317,7 @@ static const Case yaml_cases[] = {
       "files, dir: /srv/incoming}\norders.yaml:1:1: missing key \"destination\": where rows go, such as {type: sqlite, "
       "path: data.db}\norders.yaml:1:1: unknown key \"a\"; here may stand source, destination, connector, frequency, "
       "paused, max_value_size, stall_timeout, commit_interval, log_level, sandbox, file_pattern, format, csv, "
-      "encoding, dest_table, write_mode, columns, retry_cap or quarantine" },
+      "encoding, dest_table, write_mode, columns, retry_cap, source_manifest or quarantine" },
     { "a: !env [x]\n", "orders.yaml:1:9: \"!env\" needs a name after it, such as !env PASSWORD" },
     { "a: !file {x: y}\n", "orders.yaml:1:10: \"!file\" needs a name after it, such as !file /etc/wherry/password" },
     { "a: \"\\0\"\n", "orders.yaml:1:4: the text holds a NUL character; leave it out" },
@@ -333,7 +334,7 @@ static const Case yaml_cases[] = {
       "files, dir: /srv/incoming}\norders.yaml:1:1: missing key \"destination\": where rows go, such as {type: sqlite, "
       "path: data.db}\norders.yaml:1:1: unknown key \"\"; here may stand source, destination, connector, frequency, "
       "paused, max_value_size, stall_timeout, commit_interval, log_level, sandbox, file_pattern, format, csv, "
-      "encoding, dest_table, write_mode, columns, retry_cap or quarantine" },
+      "encoding, dest_table, write_mode, columns, retry_cap, source_manifest or quarantine" },
     { "a: @x\n", "orders.yaml:1:4: not valid YAML: plain scalar cannot start with '@'" },
     { "a: `x`\n", "orders.yaml:1:4: not valid YAML: plain scalar cannot start with '`'" },
     { "a: %x\n", "orders.yaml:1:4: not valid YAML: plain scalar cannot start with '%'" },

@@ -98,7 +98,8 @@ static void test_whole_form(void **state)
                 " \"source\": {\"type\": \"files\", \"dir\": \"@/etc/pipelines.d/in\", \"file_pattern\": \"*.csv\","
                 " \"watch\": true},"
                 " \"format\": \"csv\", \"csv\": {\"delimiter\": \",\", \"quote\": \"\\\"\", \"header\": true,"
-                " \"empty\": \"null\"}, \"encoding\": \"utf-8\", \"dest_table\": \"orders\", \"columns\": ["
+                " \"empty\": \"null\"}, \"encoding\": \"utf-8\", \"source_manifest\": \"optional\","
+                " \"dest_table\": \"orders\", \"columns\": ["
                 "{\"source\": \"id\", \"dest\": \"order_id\", \"type\": \"integer\", \"required\": true},"
                 "{\"source\": \"note\", \"dest\": \"note\", \"type\": \"string\", \"required\": false}],"
                 " \"destination\": {\"type\": \"sqlite\", \"path\": \"/var/lib/wherry/orders.db\","
@@ -164,7 +165,7 @@ static void test_values(void **state)
           "{\"destination\": {\"type\": \"sqlite\", \"path\": \"@/etc/pipelines.d/../x.db\", \"journal_mode\": \"wal\","
           " \"busy_timeout\": 0}}" },
         { ALL "source_manifest: disabled\nquarantine: {enabled: false, max_invalid_rows: 5}\n",
-          "{\"source_manifest\": null, \"quarantine\": null}" },
+          "{\"source_manifest\": \"disabled\", \"quarantine\": null}" },
         { ALL "quarantine: {enabled: true, dir: bad, max_invalid_fraction: 0.25}\n",
           "{\"quarantine\": {\"enabled\": true, \"dir\": \"@/etc/pipelines.d/bad\", \"max_invalid_fraction\": 0.25}}" },
         /* anchors and merges */
@@ -615,14 +616,15 @@ static void test_resolve_parts(void **state)
                         "timeout\":60,\"path\":\"@/etc/pipelines.d/x.db\",\"type\":\"sqlite\"},\"files\":true,\"full\":"
                         "true,\"max_value_size\":16777216,\"run_id\":\"run-1\",\"sandbox\":{\"mode\":\"default\"},"
                         "\"write_mode\":\"append\"}");
-    assert_string_equal(worker_text,
-                        "{\"columns\":[{\"dest\":\"a\",\"required\":true,\"source\":\"a\",\"type\":\"string\"}],"
-                        "\"commit_interval\":1,\"connection\":\"one\",\"csv\":{\"delimiter\":\",\",\"empty\":\"null\","
-                        "\"header\":true,\"quote\":\"\\\"\"},\"dest_table\":\"t\",\"encoding\":\"utf-8\",\"format\":"
-                        "\"csv\",\"frequency\":900,\"full\":true,\"log_level\":\"info\",\"max_value_size\":16777216,"
-                        "\"paused\":false,\"retry_cap\":3,\"run_id\":\"run-1\",\"sandbox\":{\"mode\":\"default\"},"
-                        "\"source\":{\"dir\":\"@/etc/pipelines.d/in\",\"file_pattern\":\"*\",\"type\":\"files\","
-                        "\"watch\":false},\"stall_timeout\":1800,\"write_mode\":\"append\"}");
+    assert_string_equal(
+        worker_text,
+        "{\"columns\":[{\"dest\":\"a\",\"required\":true,\"source\":\"a\",\"type\":\"string\"}],"
+        "\"commit_interval\":1,\"connection\":\"one\",\"csv\":{\"delimiter\":\",\",\"empty\":\"null\","
+        "\"header\":true,\"quote\":\"\\\"\"},\"dest_table\":\"t\",\"encoding\":\"utf-8\",\"format\":"
+        "\"csv\",\"frequency\":900,\"full\":true,\"log_level\":\"info\",\"max_value_size\":16777216,"
+        "\"paused\":false,\"retry_cap\":3,\"run_id\":\"run-1\",\"sandbox\":{\"mode\":\"default\"},"
+        "\"source\":{\"dir\":\"@/etc/pipelines.d/in\",\"file_pattern\":\"*\",\"type\":\"files\","
+        "\"watch\":false},\"source_manifest\":\"optional\",\"stall_timeout\":1800,\"write_mode\":\"append\"}");
     json_decref(worker);
     json_decref(writer);
     mask_free(mask);

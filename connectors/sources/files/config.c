@@ -26,8 +26,7 @@ static const char *const empties[] = { "null", "keep", NULL };
 static const char *const tab[] = { "tab", NULL };
 static const char *const types[] = { "string",  "integer", "float", "date",   "timestamp",
                                      "boolean", "decimal", "json",  "binary", NULL };
-static const char *const disabled[] = { "disabled", NULL };
-static const KeyLater manifests_later[] = { { "optional", "leave it out" }, { "required", "leave it out" }, { 0 } };
+static const char *const manifest_policies[] = { "disabled", "optional", "required", NULL };
 
 static const Key own_keys[] = { { .name = "dir",
                                   .type = KEY_PATH,
@@ -184,10 +183,10 @@ static const Key top_keys[] = {
       .description = "Filedge's; has no effect." },
     { .name = "source_manifest",
       .type = KEY_ENUM,
-      .choices = disabled,
-      .later = manifests_later,
-      .no_effect = "",
-      .description = "Filedge's; only disabled is supported." },
+      .choices = manifest_policies,
+      .fallback = "optional",
+      .description =
+          "Whether NAME.manifest.json, which says where a file comes from, is looked for, and must be there." },
     { .name = "quarantine",
       .type = KEY_MAP,
       .fields = quarantine_keys,

@@ -44,8 +44,9 @@ static int parser_failed(CsvReader *csv, Error *error)
     bool in_record = parser->open_field > 0 || parser->open_offset < input->end + text_input_has_bad_byte(input);
     csv->reader.line = parser->line;
     csv->reader.row += csv->header_read;
-    if (!error->value && !files_settings_protect(csv->reader.settings, NULL) &&
-        parser->open_offset < input->end + text_input_has_bad_byte(input))
+    if (files_settings_protect(csv->reader.settings, NULL))
+        error_at_value(error, NULL, 0);
+    else if (!error->value && parser->open_offset < input->end + text_input_has_bad_byte(input))
         error_at_value(error, input->data + parser->open_offset,
                        input->end + text_input_has_bad_byte(input) - parser->open_offset);
     return reader_place(&csv->reader,

@@ -18,6 +18,7 @@
 #include "connectors/sources/files/charset.h"
 #include "connectors/sources/files/file.h"
 #include "connectors/sources/files/folder.h"
+#include "connectors/sources/files/manifest.h"
 #include "connectors/sources/files/quarantine.h"
 #include "connectors/sources/files/reader.h"
 #include "connectors/sources/files/unpack.h"
@@ -187,9 +188,50 @@ static int settle_bad_rows(FilesSource *files, uint64_t rows, uint64_t bad, bool
     return 0;
 }
 
+/* What the file's producer says of it, where that is asked for. A file whose manifest is missing or wrong waits for it,
+ * or is loaded all the same: source_manifest says which. */
+static int read_manifest(FilesSource *files, const char *name, Manifest *ret, Error *error)
+{
+    bool required = files->settings.manifest == MANIFEST_REQUIRED;
+    if (files->settings.manifest == MANIFEST_DISABLED || files->is_sidecar)
+        return 0;
+    _cleanup_(error_clear) Error why = { 0 };
+    int r = manifest_read(files->folder, name, ret, &why);
+    if (r == 0) {
+        worker_log(files->worker, LOG_INFO, "%s comes from %s", files->shown_name, ret->source);
+        return 0;
+    }
+    if (r == MANIFEST_E_MISSING && required)
+        return error_set(error, ERROR_TEMPORARY,
+                         "there is no \"%s.manifest.json\" beside it, which \"source_manifest: required\" waits for",
+                         files->shown_name);
+    if (r < 0 && required)
+        return error_set(error, ERROR_TEMPORARY, "its manifest \"%s.manifest.json\" is not one: %s", files->shown_name,
+                         why.message);
+    if (r < 0)
+        worker_log(files->worker, LOG_WARNING, "the manifest \"%s.manifest.json\" is not one: %s", files->shown_name,
+                   why.message);
+    return 0;
+}
+
+/* A file of fewer rows than were written into it was cut off on its way. */
+static int check_record_count(FilesSource *files, const Manifest *manifest, uint64_t rows, Error *error)
+{
+    if (!manifest->counted || manifest->record_count == rows)
+        return 0;
+    _cleanup_(freep) char *what =
+        xasprintf("the file has %llu row%s, but its manifest says %llu", (unsigned long long)rows, rows == 1 ? "" : "s",
+                  (unsigned long long)manifest->record_count);
+    if (files->settings.manifest == MANIFEST_REQUIRED)
+        return error_set(error, ERROR_DATA, "%s: is it cut off?", what);
+    worker_log(files->worker, LOG_WARNING, "%s: %s", files->shown_name, what);
+    return 0;
+}
+
 static int load_file(FilesSource *files, DataFile *file, const WorkerFile *known, bool *ret_loaded, Error *error)
 {
     _cleanup_(error_clear) Error fault = { 0 }, changed = { 0 };
+    _cleanup_(manifest_clear) Manifest manifest = { 0 };
     uint64_t rows = 0, bad = 0;
     files->phase = "loading";
     const FilesSettings *settings = &files->settings;
@@ -199,7 +241,8 @@ static int load_file(FilesSource *files, DataFile *file, const WorkerFile *known
         return -1;
     if (settings->quarantine)
         quarantine_begin(&files->quarantine, file->name, known->hash, !files->is_sidecar);
-    load_text(files, file, &rows, &bad, &fault);
+    if (read_manifest(files, file->name, &manifest, &fault) == 0 && load_text(files, file, &rows, &bad, &fault) == 0)
+        check_record_count(files, &manifest, rows + bad, &fault);
     if (fault.kind == ERROR_CANCELLED || fault.kind == ERROR_INTERNAL || fault.kind == ERROR_CONFIGURATION) {
         error_move(error, &fault);
         return -1;

@@ -144,6 +144,11 @@ static int settings_fill(const json_t *configuration, FilesSettings *settings, E
     if (format_parse(text_at(configuration, "format", NULL), &settings->format, error) < 0)
         return -1;
 
+    const char *manifest = text_at(configuration, "source_manifest", "optional");
+    settings->manifest = strcmp(manifest, "required") == 0   ? MANIFEST_REQUIRED
+                         : strcmp(manifest, "disabled") == 0 ? MANIFEST_DISABLED
+                                                             : MANIFEST_OPTIONAL;
+
     const char *delimiter = text_at(csv, "delimiter", ","), *quote = text_at(csv, "quote", "\"");
     if (strlen(delimiter) != 1 || (unsigned char)*delimiter > 0x7f || *delimiter == *quote || *delimiter == '\n' ||
         *delimiter == '\r')

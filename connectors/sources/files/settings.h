@@ -22,12 +22,15 @@ typedef struct FileColumn {
     bool protected; /* encrypted or hashed: its plain value is written down nowhere */
 } FileColumn;
 
+typedef enum ManifestPolicy { MANIFEST_OPTIONAL, MANIFEST_REQUIRED, MANIFEST_DISABLED } ManifestPolicy;
+
 typedef struct FilesSettings {
     char *dir;          /* owned; absolute */
     char *file_pattern; /* owned; NULL: every name */
     char *dest_table;   /* owned */
     char *encoding;     /* owned */
     FileFormat format;
+    ManifestPolicy manifest; /* source_manifest */
     FileColumn *columns;
     size_t column_count;
     bool has_protected;   /* one of them is protected */
