@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -209,6 +210,11 @@ static void on_written(uv_write_t *request, int status)
 
     peer->writing = false;
     buffer_reset(&peer->sending);
+    if (peer->sending.allocated > CONTROL_OUTPUT_BUSY) {
+        /* a list of thousands: it and the JSON it was made of were most of the heap */
+        buffer_clear(&peer->sending);
+        malloc_trim(0);
+    }
     if (peer->closed)
         return;
     if (status < 0) {
@@ -240,9 +246,6 @@ static void peer_flush(Peer *peer)
     Buffer empty = peer->sending;
     peer->sending = peer->output;
     peer->output = empty;
-    /* one large answer must not keep its memory for as long as the peer stays */
-    if (peer->output.allocated > CONTROL_OUTPUT_BUSY)
-        buffer_clear(&peer->output);
 
     uv_buf_t bytes = uv_buf_init((char *)buffer_bytes(&peer->sending), (unsigned)buffer_length(&peer->sending));
     peer->write.data = peer;

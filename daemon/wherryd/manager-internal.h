@@ -79,6 +79,7 @@ struct Manager {
     ManagerSubscription *subscriptions;
     unsigned emitting;
     size_t syncing;
+    size_t ended_since_trim; /* runs */
     bool pumping;
 
     bool stopping;

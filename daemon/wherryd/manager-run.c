@@ -6,6 +6,7 @@
  * was committed, and the schedule goes on. A run that was only queued leaves no trace but an answer to whoever waits
  * for it.
  */
+#include <malloc.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -15,6 +16,8 @@
 #include "daemon/wherryd/record.h"
 #include "lib/basics/buffer.h"
 #include "lib/basics/clock.h"
+
+#define RUNS_PER_TRIM 100
 
 static uint64_t random_bits(void)
 {
@@ -64,7 +67,9 @@ static ScheduleOutcome schedule_outcome(const Run *run, ErrorKind kind)
         return SCHEDULE_SUCCEEDED;
     if (strcmp(run->record.outcome, "cancelled") == 0)
         return run->interrupted ? SCHEDULE_INTERRUPTED : SCHEDULE_CANCELLED;
-    return kind == ERROR_CONFIGURATION ? SCHEDULE_FAILED_CONFIGURATION : SCHEDULE_FAILED;
+    return kind == ERROR_CONFIGURATION ? SCHEDULE_FAILED_CONFIGURATION
+           : kind == ERROR_HELD        ? SCHEDULE_FAILED_HELD
+                                       : SCHEDULE_FAILED;
 }
 
 static int store_end(Run *run, Error *error)
@@ -205,8 +210,14 @@ static void run_end_state(Run *run, const SyncResult *result)
 static void on_finished(const SyncResult *result, void *userdata)
 {
     Run *run = userdata;
+    Manager *manager = run->manager;
     run->sync = NULL;
-    run->manager->syncing--;
+    manager->syncing--;
+    /* A wave of runs leaves holes in the heap. Once it is over, and not after each: it takes a millisecond or more. */
+    if (++manager->ended_since_trim >= RUNS_PER_TRIM && manager->syncing == 0) {
+        manager->ended_since_trim = 0;
+        malloc_trim(0);
+    }
     if (run->task == SYNC_LOAD)
         run_end(run, result->kind, true);
     else
