@@ -1,8 +1,8 @@
 /*
  * Putting on the layers, in the only order that works: what needs rights first, what takes them away last.
  *
- *     early, before any input:  parent-death signal → own process group → signals, core, dumpable, umask, environment →
- * descriptors then, with the secrets:   rlimits → no_new_privs → capabilities → Landlock → seccomp
+ *     early, before any input:  parent-death signal → own process group → signals, core, dumpable, environment →
+ * descriptors then, with the secrets:   umask → rlimits → no_new_privs → capabilities → Landlock → seccomp
  *
  * no_new_privs lets an ordinary user have the two that follow. Landlock opens the granted paths, so seccomp comes after
  * it. Landlock binds the calling thread only, hence the process must still have one thread. Where a layer is missing,
@@ -89,7 +89,6 @@ int sandbox_early(int keep, Error *error)
     /* A closed pipe and a full file are answers of write(), not reasons to die without a word. */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
-    umask(077);
     if (limit(RLIMIT_CORE, "the limit of core files", 0, error) < 0)
         return -1;
     if (prctl(PR_SET_DUMPABLE, 0) < 0)
@@ -165,7 +164,11 @@ static int require_layers(unsigned layers, const SandboxPolicy *policy, Error *e
 int sandbox_enter(const SandboxPolicy *policy, unsigned *ret_layers, Error *error)
 {
     unsigned layers = 0, added = 0;
-    if (require_one_thread(error) < 0 || set_limits(policy, error) < 0)
+    if (require_one_thread(error) < 0)
+        return -1;
+    /* Not earlier: what is made before, such as a new database, is as open as the operator's umask has it. */
+    umask(077);
+    if (set_limits(policy, error) < 0)
         return -1;
     /* Every kernel since 3.5 has it, and an ordinary user gets none of the others without. */
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1)

@@ -52,7 +52,7 @@ typedef struct SandboxPolicy {
 } SandboxPolicy;
 
 /* To be called first thing in main() of a worker or writer: parent-death signal (and ends at once where the parent is
- * gone), own process group, not dumpable, core 0, umask 077, an environment of PATH, LANG=C.UTF-8, TZ=UTC and
+ * gone), own process group, not dumpable, core 0, an environment of PATH, LANG=C.UTF-8, TZ=UTC and
  * `WHERRY_*` test hooks only where built with them, every descriptor from KEEP on closed. */
 int sandbox_early(int keep, Error *error);
 /* Irrevocable. RET_LAYERS: those that hold, for sandbox_describe(). Strict and a layer missing: ERROR_CONFIGURATION

@@ -53,14 +53,25 @@ static int resolve_path(const char *path, char **ret, Error *error)
     return 0;
 }
 
-/* Opens PATH for writing, making it where it is missing. *RET_NEW tells. */
-static int touch(const char *path, bool *ret_new, Error *error)
+/* Whoever may read or write the database must be able to use its companions, and nobody else: as SQLite does, they get
+ * its mode and, where we have the right to give them away, its owner. A group that is not ours to give stays ours. */
+static void make_alike(int fd, const struct stat *database)
+{
+    (void)!fchown(fd, geteuid() == 0 ? database->st_uid : (uid_t)-1, database->st_gid);
+    (void)!fchmod(fd, database->st_mode & 0777);
+}
+
+/* Opens PATH for writing, making it where it is missing: the database (LIKE is NULL) as the operator's umask has it, a
+ * companion like the database. *RET_NEW tells. */
+static int touch(const char *path, const struct stat *like, bool *ret_new, Error *error)
 {
     *ret_new = false;
     int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0 && errno == ENOENT) {
-        fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+        fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, like ? 0600 : 0666);
         *ret_new = fd >= 0;
+        if (fd >= 0 && like)
+            make_alike(fd, like);
     }
     if (fd >= 0)
         return fd;
@@ -77,11 +88,11 @@ static int touch(const char *path, bool *ret_new, Error *error)
     return error_set_errno(error, ERROR_TEMPORARY, errno, "cannot open \"%s\" for writing", path);
 }
 
-/* A companion of the database: made where it is missing, and left to the sandbox. */
-static int add_file(Sqlite *self, const char *path, Error *error)
+/* Made where it is missing, and left to the sandbox. */
+static int add_file(Sqlite *self, const char *path, const struct stat *like, Error *error)
 {
     bool is_new;
-    _cleanup_(close_fdp) int fd = touch(path, &is_new, error);
+    _cleanup_(close_fdp) int fd = touch(path, like, &is_new, error);
     if (fd < 0)
         return -1;
     if (is_new)
@@ -100,17 +111,16 @@ static int sync_folder(const char *folder, Error *error)
 }
 
 /* The database itself: *RET_WAL where its header says that it is in WAL mode. */
-static int add_database(Sqlite *self, bool *ret_wal, Error *error)
+static int add_database(Sqlite *self, struct stat *ret_status, bool *ret_wal, Error *error)
 {
-    if (add_file(self, self->path, error) < 0)
+    if (add_file(self, self->path, NULL, error) < 0)
         return -1;
     /* Closed before SQLite opens it: closing any descriptor of a file drops this process's locks on it. */
     _cleanup_(close_fdp) int fd = open(self->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    struct stat status;
     uint8_t header[HEADER_SIZE] = { 0 };
-    if (fd < 0 || fstat(fd, &status) < 0)
+    if (fd < 0 || fstat(fd, ret_status) < 0)
         return error_set_errno(error, ERROR_TEMPORARY, errno, "cannot open \"%s\"", self->path);
-    if (!S_ISREG(status.st_mode))
+    if (!S_ISREG(ret_status->st_mode))
         return error_set(error, ERROR_CONFIGURATION, "\"%s\" is not a regular file", self->path);
     if (pread(fd, header, sizeof(header), 0) < 0)
         return error_set_errno(error, ERROR_TEMPORARY, errno, "cannot read \"%s\"", self->path);
@@ -123,12 +133,13 @@ static int add_database(Sqlite *self, bool *ret_wal, Error *error)
 static int make_files(Sqlite *self, const char *folder, Error *error)
 {
     bool is_wal = false;
-    if (add_database(self, &is_wal, error) < 0)
+    struct stat database;
+    if (add_database(self, &database, &is_wal, error) < 0)
         return -1;
-    if ((!is_wal || self->journal_mode == JOURNAL_TRUNCATE) && add_file(self, self->journal_path, error) < 0)
+    if ((!is_wal || self->journal_mode == JOURNAL_TRUNCATE) && add_file(self, self->journal_path, &database, error) < 0)
         return -1;
     if ((is_wal || self->journal_mode == JOURNAL_WAL) &&
-        (add_file(self, self->wal_path, error) < 0 || add_file(self, self->shm_path, error) < 0))
+        (add_file(self, self->wal_path, &database, error) < 0 || add_file(self, self->shm_path, &database, error) < 0))
         return -1;
     if (self->made_count == 0)
         return 0;
