@@ -16,6 +16,7 @@ import socket
 import sqlite3
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -131,7 +132,11 @@ def write_file(path, content):
 
 
 class Notify:
-    """The socket behind NOTIFY_SOCKET: what the daemon tells its service manager."""
+    """The socket behind NOTIFY_SOCKET: what the daemon tells its service manager.
+
+    Emptied by a thread, as a service manager does, since the kernel queues few datagrams (net.unix.max_dgram_qlen): a
+    test that does something else for a while must not hold up the daemon.
+    """
 
     def __init__(self, path):
         self.path = path
@@ -139,23 +144,36 @@ class Notify:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self.socket.bind(str(path))
         path.chmod(0o666)  # the daemon may run as another user
+        self.arrived = threading.Condition()
+        self.closing, self.closed = os.pipe()
+        self.thread = threading.Thread(target=self.drain, daemon=True)
+        self.thread.start()
+
+    def drain(self):
+        while self.closing not in select.select([self.socket, self.closing], [], [])[0]:
+            data, descriptors, _, _ = socket.recv_fds(self.socket, 65536, 16)
+            for descriptor in descriptors:
+                os.close(descriptor)
+            with self.arrived:
+                self.messages += data.decode().splitlines()
+                self.arrived.notify_all()
 
     def receive(self, timeout):
-        """Waits for one datagram; False when none came."""
-        if not select.select([self.socket], [], [], timeout)[0]:
-            return False
-        data, descriptors, _, _ = socket.recv_fds(self.socket, 65536, 16)
-        for descriptor in descriptors:
-            os.close(descriptor)
-        self.messages += data.decode().splitlines()
-        return True
+        """Waits for one more message; False when none came."""
+        with self.arrived:
+            count = len(self.messages)
+            return self.arrived.wait_for(lambda: len(self.messages) > count, timeout)
 
     def seen(self, pattern):
-        while self.receive(0):
-            pass
-        return [message for message in self.messages if re.search(pattern, message)]
+        with self.arrived:
+            return [message for message in self.messages if re.search(pattern, message)]
 
     def close(self):
+        if self.thread.is_alive():
+            os.write(self.closed, b"x")
+            self.thread.join()
+            for descriptor in (self.closing, self.closed):
+                os.close(descriptor)
         self.socket.close()
 
 
@@ -173,7 +191,7 @@ class Daemon:
 
     def wait_ready(self):
         deadline = time.monotonic() + TIMEOUT_S
-        while "READY=1" not in self.notify.messages:
+        while not self.notify.seen("^READY=1$"):
             if self.process.poll() is not None:
                 raise RuntimeError(f"wherryd ended with {self.process.returncode} before it was ready:\n{self.log()}")
             if time.monotonic() > deadline:
