@@ -7,6 +7,7 @@ import socket
 import sqlite3
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from harness import command_line, descendants, wait_for
@@ -156,6 +157,13 @@ def test_an_unreadable_file_fails_alone(wherry):
     assert "bad.csv" in run["error"]
     assert "permission" in run["error"].lower()
     assert wherry.ids() == [1, 2]
+    # it has no content to be listed by, so that nobody is sent there; it is named
+    told = wherry.ctl("sync", "orders", "--wait", status=1).stdout
+    assert wherry.files("orders", "--failed") == [] and "--failed" not in told and "bad.csv" in told
+    wherry.drop("worse.csv", HEADER + "x,x,1\n")
+    told = wherry.ctl("sync", "orders", "--wait", status=1).stdout
+    assert '  see "wherryctl files orders --failed"\n' in told and "bad.csv" in told
+    (wherry.incoming / "worse.csv").unlink()
     path.chmod(0o644)
     assert wherry.sync()["committed"] == 1
     assert wherry.ids() == [1, 2, 3]
@@ -380,6 +388,39 @@ def test_a_full_disk_under_the_state_loses_nothing(wherry, small_disk):
     ballast.unlink()
     wherry.sync()
     assert wherry.ids() == [1, 2, 3]
+
+
+def test_a_load_that_could_not_be_recorded_did_not_succeed(wherry, small_disk):
+    """The disk under the state fills while the writer commits: both programs end well, and yet nobody knows it."""
+    wherry.state_dir = small_disk / "state"
+    wherry.state_dir.mkdir()
+    wherry.pipeline("orders")
+    wherry.start()
+    wherry.drop("a.csv", GOOD)
+    wherry.sync()
+    wherry.drop("b.csv", HEADER + "3,x,1\n")
+    lock = sqlite3.connect(wherry.database, isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    with ThreadPoolExecutor() as pool:
+        sync = pool.submit(wherry.sync, status=1)
+        wait_for(lambda: any(file["state"] == "PROCESSING" for file in wherry.files()), "the file on its way")
+        time.sleep(0.3)  # the worker says all that it has to say
+        with open(small_disk / "ballast", "wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(b"x" * 4096)
+            except OSError:
+                pass
+        lock.execute("ROLLBACK")
+        run = sync.result()
+    lock.close()
+    assert wherry.ids() == [1, 2, 3]
+    assert run["outcome"] == "failed"
+    assert str(wherry.state_dir) in run["error"] and "disk is full" in run["error"]
+    (small_disk / "ballast").unlink()
+    assert wherry.sync()["committed"] == 0  # the destination has it
+    assert wherry.ids() == [1, 2, 3]
+    assert {file["state"] for file in wherry.files()} == {"COMMITTED"}
 
 
 # --- the control socket ---
