@@ -117,7 +117,8 @@ typedef struct FileRecord {
 void file_record_clear(FileRecord *file);
 int store_file_get(Store *store, const char *connection, const char *hash, FileRecord *ret,
                    Error *error); /* STORE_E_NOT_FOUND */
-/* Inserts or replaces; updated_ms of 0 means now. */
+/* Inserts or replaces; updated_ms of 0 means now. What waits (PENDING) under a name that has now another content is
+ * given up: where it was requeued after a load it is COMMITTED again, else forgotten. */
 int store_file_put(Store *store, const char *connection, const FileRecord *file, Error *error);
 /* Notes that NAME was seen with this content, which makes it the newest content of that name. RET_NEWS: it was not so
  * before. */

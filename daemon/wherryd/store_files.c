@@ -84,6 +84,33 @@ int store_file_get(Store *store, const char *connection, const char *hash, FileR
     return r < 0 ? -1 : r > 0 ? 0 : STORE_E_NOT_FOUND;
 }
 
+/* What waited under NAME to be loaded, and has gone for HASH: nothing will ever come of it, so that it must not be
+ * listed as waiting. A requeued content that the destination has is just that again. A content that another name has
+ * still waits. */
+static int give_up_waiting(Store *store, int64_t connection, const char *name, const char *hash, Error *error)
+{
+#define WAITED_UNDER_NAME                                                                                  \
+    "connection = ?1 AND name = ?2 AND hash <> ?3 AND state = 0 AND NOT EXISTS (SELECT 1 FROM file_names " \
+    "WHERE file_names.connection = files.connection AND file_names.hash = files.hash)"
+    static const char *const sql[] = {
+        "DELETE FROM files INDEXED BY files_by_name WHERE forced = 0 AND " WAITED_UNDER_NAME,
+        /* doubted: the destination is asked before that is relied upon */
+        "UPDATE files INDEXED BY files_by_name SET state = 2, forced = 0, doubted = 1 WHERE forced <> 0 "
+        "AND " WAITED_UNDER_NAME,
+    };
+    for (size_t i = 0; i < ELEMENTSOF(sql); i++) {
+        uint8_t digest[SHA256_SIZE];
+        _cleanup_(statement_done) Statement statement = { 0 };
+        if (statement_get(store, sql[i], &statement, error) < 0)
+            return -1;
+        statement_bind_integer(&statement, 1, connection);
+        statement_bind_text(&statement, 2, name);
+        if (bind_hash(store, &statement, 3, hash, digest, error) < 0 || statement_run(store, &statement, error) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int note_name(Store *store, int64_t connection, const char *name, const char *hash, bool *ret_news, Error *error)
 {
     static const char sql[] = "INSERT INTO file_names (connection, name, hash) VALUES (?1, ?2, ?3) "
@@ -97,9 +124,10 @@ static int note_name(Store *store, int64_t connection, const char *name, const c
     statement_bind_text(&statement, 2, name);
     if (bind_hash(store, &statement, 3, hash, digest, error) < 0 || statement_run(store, &statement, error) < 0)
         return -1;
+    bool news = sqlite3_changes(store->db) > 0;
     if (ret_news)
-        *ret_news = sqlite3_changes(store->db) > 0;
-    return 0;
+        *ret_news = news;
+    return news ? give_up_waiting(store, connection, name, hash, error) : 0;
 }
 
 static int put_file(Store *store, const char *connection, const FileRecord *file, Error *error)

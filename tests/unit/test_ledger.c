@@ -531,6 +531,58 @@ static void test_full(void **state)
     assert_state(world, 0, FILE_STATE_FAILED, 1);
 }
 
+static bool is_known(World *world, unsigned i)
+{
+    char hash[SHA256_TEXT_SIZE];
+    _cleanup_(file_record_clear) FileRecord record = { 0 };
+    sha256_text(hash_of(i), hash);
+    return store_file_get(world->store, "orders", hash, &record, NULL) == 0;
+}
+
+static void requeues(World *world, const char *name)
+{
+    int64_t n;
+    assert_int_equal(store_files_requeue(world->store, "orders", name, &n, NULL), 0);
+    assert_int_equal(n, 1);
+}
+
+/* What waits for a content that its name does not have any more would wait forever. */
+static void test_replaced_while_it_waited(void **state)
+{
+    World *world = *state;
+    sync_begins(world);
+    fails(world, "failed.csv", 0);
+    loads(world, "loaded.csv", 1);
+    fails(world, "twice.csv", 2);
+    fails(world, "kept.csv", 3);
+    assert_int_equal(offer(world, "changing.csv", 4), LEDGER_LOAD);
+    report(world, 4, FILE_END_CHANGED);
+    requeues(world, "failed.csv");
+    requeues(world, "loaded.csv");
+    requeues(world, "twice.csv");
+    sync_begins(world);
+    assert_int_equal(offer(world, "again.csv", 2), LEDGER_LOAD);
+    report(world, 2, FILE_END_ABORTED); /* waits under both names */
+    loads(world, "failed.csv", 10);
+    loads(world, "loaded.csv", 11);
+    loads(world, "twice.csv", 12);
+    fails(world, "kept.csv", 13);
+    loads(world, "changing.csv", 14);
+    assert_false(is_known(world, 0));
+    assert_false(is_known(world, 4));
+    assert_state(world, 2, FILE_STATE_PENDING, 0);
+    assert_state(world, 3, FILE_STATE_FAILED, 1); /* history, which waits for nothing */
+    /* what the destination has is told as such, and not loaded again under another name without being asked for */
+    _cleanup_(file_record_clear) FileRecord loaded = record_of(world, 1);
+    assert_int_equal(loaded.state, FILE_STATE_COMMITTED);
+    assert_false(loaded.forced);
+    sync_begins(world);
+    skips(world, "copy.csv", 1, "has the same content as \"loaded.csv\"");
+    assert_int_equal(world->loads[1], 1);
+    /* and what comes again is loaded */
+    loads(world, "failed.csv", 0);
+}
+
 static void test_notes_are_counted(void **state)
 {
     World *world = *state;
@@ -616,6 +668,7 @@ int main(void)
         ledger_test(test_destination_restored),
         ledger_test(test_doubt_is_settled_once),
         ledger_test(test_full),
+        ledger_test(test_replaced_while_it_waited),
         ledger_test(test_notes_are_counted),
         ledger_test(test_out_of_turn),
         ledger_test(test_connections_are_apart),
