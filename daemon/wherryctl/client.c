@@ -1,13 +1,19 @@
 /*
  * The client's half of the control interface. It turns what can go wrong (no daemon, no right to talk to it, an error
  * reply) into the sentence a person needs, and into wherryctl's exit status; commands pass both on unchanged.
+ *
+ * Where a pipeline file stands in place of a connection, no daemon is asked but a wherryd of our own, which opens what
+ * `wherryctl run` keeps of that file and answers the same calls on its standard input (`wherryd --answer`). It speaks
+ * for itself on stderr where it cannot, and its exit status is then ours. Only it knows what the connection is called.
  */
 #include <errno.h>
 #include <poll.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 #include "daemon/wherryctl/client.h"
 #include "daemon/wherryctl/print.h"
@@ -22,6 +28,9 @@
 struct Client {
     int fd;
     char *path;
+    pid_t pid;        /* of our own wherryd; 0: there is none */
+    char *connection; /* what that calls the file's connection */
+    char *asked_as;   /* the connection of the last call, as the user named it */
     Buffer input;
     sigset_t wait_mask;
     bool has_wait_mask;
@@ -37,12 +46,27 @@ int say_error(int status, const Error *error)
     return status;
 }
 
+/* Ends our own wherryd by hanging up. What it did is on disk, and what it held is free again, once it has ended. */
+static int end_own_daemon(Client *client)
+{
+    int status = 0;
+    client->fd = close_fd(client->fd);
+    while (waitpid(client->pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    client->pid = 0;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILED;
+}
+
 Client *client_free(Client *client)
 {
     if (!client)
         return NULL;
+    if (client->pid > 0)
+        (void)end_own_daemon(client);
     close_fd(client->fd);
     free(client->path);
+    free(client->connection);
+    free(client->asked_as);
     buffer_clear(&client->input);
     free(client);
     return NULL;
@@ -68,13 +92,67 @@ static int connect_failed(const char *path, int errnum, Error *error)
     return EXIT_NO_DAEMON;
 }
 
+static int start_own_daemon(const Options *options, Client *client, Error *error)
+{
+    _cleanup_(freep) char *wherryd = paths_wherryd();
+    const char *words[9] = { wherryd, "--answer", "--file", options->file };
+    size_t n = 4;
+    int ends[2];
+    if (options->config_dir) {
+        words[n++] = "--config-dir";
+        words[n++] = options->config_dir;
+    }
+    if (options->state_dir) {
+        words[n++] = "--state-dir";
+        words[n++] = options->state_dir;
+    }
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) {
+        error_set_errno(error, ERROR_TEMPORARY, errno, "no socket can be made");
+        return EXIT_FAILED;
+    }
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, ends[1], STDIN_FILENO);
+    int r = posix_spawn(&client->pid, wherryd, &actions, NULL, (char *const *)words, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    close_fd(ends[1]);
+    client->fd = ends[0];
+    if (r == 0)
+        return 0;
+    client->pid = 0;
+    error_set_errno(error, ERROR_TEMPORARY, r, "\"%s\" cannot be started", wherryd);
+    return EXIT_FAILED;
+}
+
+static int connect_own_daemon(const Options *options, Client *client, Error *error)
+{
+    json_t *reply = NULL;
+    client->path = xstrdup(options->file);
+    int status = start_own_daemon(options, client, error);
+    if (status == 0)
+        status = client_send(client, "List", NULL, false, error);
+    if (status == 0)
+        status = client_receive(client, &reply, NULL, error);
+    if (status != 0)
+        return status;
+    client->connection = xstrdup(field_text(json_array_get(json_object_get(reply, "connections"), 0), "name"));
+    json_decref(reply);
+    return 0;
+}
+
 int client_connect(const Options *options, Client **ret, Error *error)
 {
     _cleanup_(client_freep) Client *client = xcalloc(1, sizeof(Client));
     struct sockaddr_un address = { .sun_family = AF_UNIX };
 
-    client->path = xasprintf("%s/" SOCKET_NAME, options->paths.runtime_dir);
     client->fd = -1;
+    if (options->file) {
+        int status = connect_own_daemon(options, client, error);
+        if (status == 0)
+            *ret = take_ptr(client);
+        return status;
+    }
+    client->path = xasprintf("%s/" SOCKET_NAME, options->paths.runtime_dir);
     if (strlen(client->path) >= sizeof(address.sun_path)) {
         error_set(error, ERROR_CONFIGURATION,
                   "the socket's path \"%s\" is longer than %zu bytes, so no daemon is there", client->path,
@@ -93,8 +171,16 @@ int client_connect(const Options *options, Client **ret, Error *error)
     return 0;
 }
 
-static int daemon_gone(const Client *client, int errnum, Error *error)
+static int daemon_gone(Client *client, int errnum, Error *error)
 {
+    if (client->pid > 0) {
+        int status = end_own_daemon(client);
+        if (status == 0) {
+            error_set(error, ERROR_INTERNAL, "wherryd ended without an answer about \"%s\"", client->path);
+            status = EXIT_FAILED;
+        }
+        return status; /* it has said why */
+    }
     if (errnum != 0 && errnum != EPIPE && errnum != ECONNRESET)
         error_set_errno(error, ERROR_TEMPORARY, errnum, "the connection to the daemon on \"%s\" broke", client->path);
     else
@@ -113,6 +199,11 @@ int client_send(Client *client, const char *method, json_t *parameters, bool mor
 {
     _cleanup_(freep) char *name = xasprintf(INTERFACE "%s", method);
     _cleanup_(buffer_clear) Buffer output = { 0 };
+    const char *connection = field_text(parameters, "connection");
+    free(client->asked_as);
+    client->asked_as = xstrdup(connection);
+    if (connection && client->connection)
+        json_object_set_new(parameters, "connection", json_string(client->connection));
     json_t *message = varlink_call(name, parameters, more);
 
     varlink_put(&output, message);
@@ -146,6 +237,10 @@ static int error_reply(const Client *client, const char *name, json_t *p, Error 
         if (suggestion)
             error_set(error, ERROR_CONFIGURATION, "there is no connection \"%s\"; did you mean \"%s\"?",
                       text_of(p, "name"), suggestion);
+        else if (strchr(text_of(p, "name"), '.') || strchr(text_of(p, "name"), '/'))
+            error_set(error, ERROR_CONFIGURATION,
+                      "there is no connection \"%s\"; a file outside pipelines.d is run with \"wherryctl run\"",
+                      text_of(p, "name"));
         else
             error_set(error, ERROR_CONFIGURATION, "there is no connection \"%s\"; see \"wherryctl status\"",
                       text_of(p, "name"));
@@ -173,8 +268,10 @@ static int error_reply(const Client *client, const char *name, json_t *p, Error 
         return *own == 'B' ? EXIT_WRONG_USE : EXIT_FAILED;
     }
     if (strcmp(own, "NoSuchFile") == 0) {
-        error_set(error, ERROR_CONFIGURATION, "no file \"%s\" was ever seen; \"wherryctl files\" lists those that were",
-                  text_of(p, "name"));
+        _cleanup_(freep) char *word = text_shell_word(client->asked_as ? client->asked_as : "CONNECTION");
+        error_set(error, ERROR_CONFIGURATION,
+                  "no file \"%s\" was ever seen; \"wherryctl files %s\" lists those that were", text_of(p, "name"),
+                  word);
         return EXIT_WRONG_USE;
     }
     if (strcmp(own, "Stopping") == 0)

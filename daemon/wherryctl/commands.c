@@ -11,6 +11,10 @@
 #include "lib/basics/text.h"
 
 #define ANY_NUMBER UINT_MAX
+#define ABOUT_FILE                                                                                                 \
+    "A FILE.yaml (a path, or a name that ends so) in place of a connection means what \"wherryctl run\" keeps of " \
+    "it;\n"                                                                                                        \
+    "that needs no daemon."
 
 /* clang-format off */
 static const Command COMMANDS[] = {
@@ -27,24 +31,28 @@ static const Command COMMANDS[] = {
     { "reload", "", 0, 0, 0, "read the configuration again",
       "Running syncs finish on what they started with. Files with errors are named; the others are not affected.",
       command_reload },
-    { "runs", "[CONNECTION]", 0, 1, OPTION_LIMIT | OPTION_JSON, "list past and running syncs, newest first", NULL,
-      command_runs },
-    { "files", "CONNECTION", 1, 1, OPTION_FAILED | OPTION_JSON, "list the files that a connection has seen", NULL,
-      command_files },
-    { "requeue", "CONNECTION FILE | CONNECTION --all-failed | CONNECTION --quarantined", 1, 2,
-      OPTION_ALL_FAILED | OPTION_QUARANTINED, "have a file loaded again by the next sync",
+    { "runs", "[CONNECTION | FILE.yaml]", 0, 1, TAKES_FILE | OPTION_LIMIT | OPTION_JSON,
+      "list past and running syncs, newest first", ABOUT_FILE, command_runs },
+    { "files", "CONNECTION | FILE.yaml", 1, 1, TAKES_FILE | OPTION_FAILED | OPTION_JSON,
+      "list the files that a connection has seen", ABOUT_FILE, command_files },
+    { "requeue", "CONNECTION | FILE.yaml  NAME | --all-failed | --quarantined", 1, 2,
+      TAKES_FILE | OPTION_ALL_FAILED | OPTION_QUARANTINED, "have a file loaded again by the next sync",
       "Its attempts count from 0 again. A file that was loaded before replaces its own rows.\n\n"
       "With --quarantined, the rows that were set aside in the folder \"quarantine.dir\" are loaded from their sidecars,\n"
       "in which you have corrected \"row\". A sidecar is loaded once, as a file of its own, and then renamed to\n"
-      "NAME.loaded; rows that are still bad get a new one.", command_requeue },
-    { "state", "CONNECTION get | set FILE | reset", 2, 3, 0, "read, replace or reset a connection's state",
+      "NAME.loaded; rows that are still bad get a new one.\n\n" ABOUT_FILE,
+      command_requeue },
+    { "state", "CONNECTION | FILE.yaml  get | set FILE | reset", 2, 3, TAKES_FILE,
+      "read, replace or reset a connection's state",
       "The state is the source's own JSON object. \"set\" takes it from FILE (\"-\": standard input), \"reset\" makes it\n"
-      "{}. Both are refused while the connection is syncing.", command_state },
+      "{}. Both are refused while the connection is syncing.\n\n" ABOUT_FILE, command_state },
     { "check", "[FILE…]", 0, ANY_NUMBER, 0, "check configuration files; needs no daemon",
       "Without FILE, everything in the configuration folder is checked. Exits with 2 where something is wrong.",
       command_check },
-    { "run", "FILE.yaml", 1, 1, OPTION_DIR | OPTION_JSON, "run one pipeline file once; needs no daemon",
-      "The state is kept in --state-dir, by default one under $XDG_STATE_HOME.", command_run },
+    { "run", "FILE.yaml [--dir DIR] [--state-dir DIR]", 1, 1, OPTION_DIR | OPTION_JSON,
+      "run one pipeline file once; needs no daemon",
+      "What it did is kept in --state-dir, by default one under $XDG_STATE_HOME; \"wherryctl files FILE.yaml\" lists the\n"
+      "files that it has seen, \"wherryctl requeue FILE.yaml NAME\" has the next run load one again.", command_run },
     { "help", "[COMMAND]", 0, 1, 0, "explain wherryctl or one command", NULL, command_help },
 };
 /* clang-format on */

@@ -7,6 +7,18 @@
 #include "lib/basics/buffer.h"
 #include "lib/basics/text.h"
 
+/* Where no run is due, why not. */
+static const char *next_run(const json_t *connection, char ret[static VALUE_TEXT_SIZE])
+{
+    const char *next = field_text(connection, "next_run_at"), *frequency = field_text(connection, "frequency");
+    const char *state = field_text(connection, "state");
+    if (next)
+        return print_from_now(next, ret);
+    if (state && (strcmp(state, "paused") == 0 || strcmp(state, "broken") == 0))
+        return "-";
+    return frequency && strcmp(frequency, "manual") == 0 ? frequency : "-";
+}
+
 static void add_connection(Table *table, const json_t *connection)
 {
     char text[VALUE_TEXT_SIZE];
@@ -19,7 +31,7 @@ static void add_connection(Table *table, const json_t *connection)
     table_add(table, state, state_style(state));
     table_add(table, last ? last : "-", outcome_style(outcome));
     table_add(table, rows >= 0 ? print_count(rows, text) : "-", STYLE_NONE);
-    table_add(table, print_from_now(field_text(connection, "next_run_at"), text), STYLE_NONE);
+    table_add(table, next_run(connection, text), STYLE_NONE);
     table_add(table, field_text(connection, "error"), STYLE_BAD);
 }
 

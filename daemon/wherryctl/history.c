@@ -107,7 +107,7 @@ int command_requeue(const Options *options, char *const *arguments, size_t count
     json_t *reply;
 
     if (all_failed + quarantined + (count == 2) != 1) {
-        fputs("wherryctl: name one file, or say --all-failed or --quarantined: wherryctl requeue CONNECTION FILE | "
+        fputs("wherryctl: name one file, or say --all-failed or --quarantined: wherryctl requeue CONNECTION NAME | "
               "--all-failed | --quarantined\n",
               stderr);
         return EXIT_WRONG_USE;
@@ -127,11 +127,19 @@ int command_requeue(const Options *options, char *const *arguments, size_t count
 
     int64_t files = field_integer(reply, "files", 0);
     json_decref(reply);
-    if (files == 0)
+    if (files == 0 && count == 2)
+        printf("%s: \"%s\" is being loaded right now, so it is not queued again\n", arguments[0], arguments[1]);
+    else if (files == 0)
         puts(quarantined ? "no rows were set aside" : "no file has failed");
+    else if (quarantined && options->file)
+        printf("%s: the rows set aside from %lld file%s are queued; the next \"wherryctl run\" of it loads them\n",
+               arguments[0], (long long)files, files == 1 ? "" : "s");
     else if (quarantined)
         printf("%s: the rows set aside from %lld file%s are queued; \"wherryctl sync %s\" loads them now\n",
                arguments[0], (long long)files, files == 1 ? "" : "s", arguments[0]);
+    else if (options->file)
+        printf("%s: %lld file%s queued again; the next \"wherryctl run\" of it loads %s\n", arguments[0],
+               (long long)files, files == 1 ? "" : "s", files == 1 ? "it" : "them");
     else
         printf("%s: %lld file%s queued again; \"wherryctl sync %s\" loads %s now\n", arguments[0], (long long)files,
                files == 1 ? "" : "s", arguments[0], files == 1 ? "it" : "them");

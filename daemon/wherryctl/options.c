@@ -149,6 +149,14 @@ static int check(const CommandLine *line, Error *error)
     return 0;
 }
 
+/* No connection is called so: their names have neither. */
+static bool is_file(const char *word)
+{
+    size_t n = strlen(word);
+    return strchr(word, '/') || (n > 5 && strcmp(word + n - 5, ".yaml") == 0) ||
+           (n > 4 && strcmp(word + n - 4, ".yml") == 0);
+}
+
 int command_line_parse(int argc, char **argv, CommandLine *ret, Error *error)
 {
     _cleanup_(command_line_clear) CommandLine line = { 0 };
@@ -177,6 +185,8 @@ int command_line_parse(int argc, char **argv, CommandLine *ret, Error *error)
                                   .runtime_dir = xstrdup(line.options.runtime_dir) };
     if (paths_resolve(&line.options.paths, error) < 0)
         return -1;
+    if (line.command && (line.command->options & TAKES_FILE) && line.count > 0 && is_file(line.arguments[0]))
+        line.options.file = line.arguments[0];
     *ret = line;
     line = (CommandLine){ 0 };
     return 0;

@@ -56,7 +56,21 @@ static void append_files(Buffer *text, const json_t *run)
     }
 }
 
-static void print_run(const json_t *run)
+/* Is there a failed file to be seen in the ledger? One that could not even be read has no content to be known by: it is
+ * named in the run, and only there. */
+static bool ledger_lists_failed(const Options *options, const char *connection)
+{
+    _cleanup_(error_clear) Error error = { 0 };
+    json_t *parameters = client_parameters(connection), *reply = NULL;
+    json_object_set_new(parameters, "failed", json_true());
+    if (client_ask(options, "Files", parameters, "files", &reply, &error) != 0)
+        return false;
+    bool any = json_array_size(json_object_get(reply, "files")) > 0;
+    json_decref(reply);
+    return any;
+}
+
+static void print_run(const Options *options, const json_t *run)
 {
     _cleanup_(buffer_clear) Buffer text = { 0 };
     char number[VALUE_TEXT_SIZE];
@@ -82,8 +96,8 @@ static void print_run(const json_t *run)
         _cleanup_(freep) char *lines = printable_lines(json_is_string(warning) ? json_string_value(warning) : "");
         printf("  warning: %s\n", lines);
     }
-    if (field_integer(run, "failed", 0) > 0)
-        printf("  see \"wherryctl files %s --failed\"\n", connection ? connection : "");
+    if (connection && field_integer(run, "failed", 0) > 0 && ledger_lists_failed(options, connection))
+        printf("  see \"wherryctl files %s --failed\"\n", connection);
 }
 
 static int run_status(const json_t *run)
@@ -144,7 +158,7 @@ static int sync_and_wait(const Options *options, const char *connection, json_t 
     if (json)
         print_json(run, false);
     else
-        print_run(run);
+        print_run(options, run);
     status = run_status(run);
     json_decref(run);
     return status;

@@ -244,13 +244,14 @@ static YamlNode *merged_root(const LoadContext *context, YamlFile *file, Problem
     return root;
 }
 
-static json_t *read_source(const YamlNode *root, const ConnectorKeys **ret_keys, Problems *problems)
+static json_t *read_source(const LoadContext *context, const YamlNode *root, const ConnectorKeys **ret_keys,
+                           Problems *problems)
 {
     const YamlNode *node = yaml_get(root, "source");
     if (node)
         return read_connector(ROLE_SOURCE, node, ret_keys, problems);
-    yaml_problem(problems, root, "missing key \"source\"; add these two lines, with the folder to read:\n%s",
-                 EXAMPLE_SOURCE);
+    yaml_problem(problems, root, "missing key \"source\"; %sadd these two lines, with the folder to read:\n%s",
+                 context->lendable ? "name the folder with \"wherryctl run FILE --dir DIR\", or " : "", EXAMPLE_SOURCE);
     return NULL;
 }
 
@@ -323,7 +324,7 @@ static ConnectionConfig *make_config(const char *name, const json_t *connection,
 static json_t *read_connection(const LoadContext *context, YamlFile *file, YamlNode *root, const ConnectorKeys *keys[2],
                                char **ret_database, Problems *problems)
 {
-    json_t *source = read_source(root, &keys[ROLE_SOURCE], problems);
+    json_t *source = read_source(context, root, &keys[ROLE_SOURCE], problems);
     json_t *destination = read_destination(context, root, &keys[ROLE_DESTINATION], problems);
     const Key *tables[16];
     const ValueContext values = { .problems = problems,

@@ -28,6 +28,7 @@ typedef struct LoadContext {
     const json_t *destinations; /* checked; by name */
     const char *state_folder;   /* STATE_DIR/daemon, canonical; NULL: not checked */
     const char *lend_dir;       /* absolute; NULL: none */
+    bool lendable;              /* the file stands alone, so that a folder may be lent to it */
     PathCache *paths;
 } LoadContext;
 

@@ -544,6 +544,7 @@ int config_load_file(const char *config_dir, const char *state_dir, const char *
     Load load = { 0 };
     _cleanup_(freep) char *lent = lend_dir ? absolute(lend_dir) : NULL;
     load.context.lend_dir = lent;
+    load.context.lendable = true;
     int r = load_begin(&load, config_dir, state_dir, error);
     if (r == 0) {
         _cleanup_(freep) char *where = absolute(path);

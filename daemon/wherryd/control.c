@@ -80,6 +80,8 @@ struct Control {
     gid_t group;
     bool has_group;
     Peer *peers;
+    void (*gone)(void *userdata); /* control_new_for(); NULL: there is a listener */
+    void *gone_userdata;
     uint64_t log_window_begin;
     unsigned log_lines;
     unsigned log_suppressed;
@@ -143,6 +145,8 @@ static void on_peer_handle_closed(uv_handle_t *handle)
     buffer_clear(&peer->input);
     buffer_clear(&peer->output);
     buffer_clear(&peer->sending);
+    if (peer->control->gone && !peer->control->closed)
+        peer->control->gone(peer->control->gone_userdata);
     control_unref(peer->control);
     free(peer);
 }
@@ -683,17 +687,47 @@ static void on_listener_closed(uv_handle_t *handle)
     control_unref(handle->data);
 }
 
-int control_new(uv_loop_t *loop, Manager *manager, const char *runtime_dir, int listen_fd, Control **ret, Error *error)
+static Control *control_make(uv_loop_t *loop, Manager *manager)
 {
     Control *control = xcalloc(1, sizeof(Control));
-    int fd = listen_fd, r;
-
     control->loop = loop;
     control->manager = manager;
     control->references = 1;
     control->has_group = find_group(CONTROL_GROUP, &control->group);
     uv_pipe_init(loop, &control->listener, 0);
     control->listener.data = control;
+    return control;
+}
+
+int control_new_for(uv_loop_t *loop, Manager *manager, int fd, void (*gone)(void *userdata), void *userdata,
+                    Control **ret, Error *error)
+{
+    struct ucred credentials;
+    socklen_t size = sizeof(credentials);
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0)
+        return error_set_errno(error, ERROR_CONFIGURATION, errno,
+                               "descriptor %d, handed over for control calls, is not a connected Unix socket", fd);
+    Control *control = control_make(loop, manager);
+    Peer *peer = peer_new(control);
+    peer->credentials = credentials;
+    int r = uv_pipe_open(&peer->pipe, fd);
+    if (r < 0) {
+        control_free(control);
+        return error_set(error, ERROR_TEMPORARY, "descriptor %d cannot be read: %s", fd, uv_strerror(r));
+    }
+    control->gone = gone;
+    control->gone_userdata = userdata;
+    control->subscription = manager_subscribe(manager, on_event, control);
+    peer_update_reading(peer);
+    peer_arm(peer);
+    *ret = control;
+    return 0;
+}
+
+int control_new(uv_loop_t *loop, Manager *manager, const char *runtime_dir, int listen_fd, Control **ret, Error *error)
+{
+    Control *control = control_make(loop, manager);
+    int fd = listen_fd, r;
 
     r = listen_fd >= 0 ? check_handed_socket(listen_fd, error) : bind_socket(control, runtime_dir, &fd, error);
     if (r < 0)

@@ -20,6 +20,10 @@ typedef struct Control Control;
 /* LISTEN_FD: from socket activation, or -1: bind RUNTIME_DIR/org.wherry.Manager (0660, group `wherry` where it exists;
  * a stale socket is replaced). */
 int control_new(uv_loop_t *loop, Manager *manager, const char *runtime_dir, int listen_fd, Control **ret, Error *error);
+/* One client only, which holds the other end of FD (taken over) and has our rights, having started us. GONE is called
+ * when it has hung up. */
+int control_new_for(uv_loop_t *loop, Manager *manager, int fd, void (*gone)(void *userdata), void *userdata,
+                    Control **ret, Error *error);
 /* Answers pending calls with Stopping, closes all, unlinks the socket where it bound it itself. The handles close when
  * the loop runs next: run it once more before it is closed. MANAGER must still be there. */
 Control *control_free(Control *control);

@@ -15,7 +15,7 @@
 
 struct Ledger {
     Store *store;
-    char *connection, *run_id;
+    char *connection, *asked_as, *run_id;
     uint32_t retry_cap;
     bool full;
     char *quarantine_dir;
@@ -54,6 +54,7 @@ int ledger_start(Store *store, const LedgerOptions *options, RunCounts *counts, 
     Ledger *ledger = xcalloc(1, sizeof *ledger);
     ledger->store = store;
     ledger->connection = xstrdup(options->connection);
+    ledger->asked_as = xstrdup(options->asked_as ? options->asked_as : options->connection);
     ledger->run_id = xstrdup(options->run_id);
     ledger->retry_cap = options->retry_cap;
     ledger->full = options->full;
@@ -68,6 +69,7 @@ Ledger *ledger_free(Ledger *ledger)
     if (!ledger)
         return NULL;
     free(ledger->connection);
+    free(ledger->asked_as);
     free(ledger->run_id);
     free(ledger->quarantine_dir);
     free(ledger->asked_name);
@@ -186,17 +188,24 @@ static int skip_in_this_run(Ledger *ledger, const Offer *offer, LedgerAnswer *re
     return skip_as_same(ledger, offer, what, ret, error);
 }
 
+/* What to type to have NAME tried again. */
+static char *requeue_command(const Ledger *ledger, const char *name)
+{
+    _cleanup_(freep) char *word = text_shell_word(name);
+    return xasprintf("wherryctl requeue %s %s%s", ledger->asked_as, *name == '-' ? "-- " : "", word);
+}
+
 static int skip_at_cap(Ledger *ledger, Offer *offer, LedgerAnswer *ret, Error *error)
 {
     /* under the name that it has now, which is the one a person can look for */
     if (strcmp(offer->name, offer->record.name) != 0 &&
         put(ledger, offer, FILE_STATE_FAILED, offer->record.error, error) < 0)
         return -1;
-    ret->note = xasprintf("file \"%s\" is left out after %u failed attempts (%s); repair it, or try it again with "
-                          "\"wherryctl requeue %s %s\"",
-                          offer->name, offer->record.attempts,
-                          offer->record.error ? offer->record.error : "unknown error", ledger->connection, offer->name);
-    ret->repeat = true;
+    _cleanup_(freep) char *command = requeue_command(ledger, offer->name);
+    ret->note = xasprintf(
+        "file \"%s\" is left out after %u failed attempts (%s); repair it, or try it again with \"%s\"", offer->name,
+        offer->record.attempts, offer->record.error ? offer->record.error : "unknown error", command);
+    ret->repeat = ret->left_out = true;
     return skip(ledger, ret);
 }
 
@@ -288,10 +297,12 @@ static int done_failed(Ledger *ledger, Offer *offer, FrameText why, char **ret_n
     if (put(ledger, offer, FILE_STATE_FAILED, text, error) < 0)
         return -1;
     ledger->counts->failed++;
-    if (offer->record.attempts >= ledger->retry_cap)
+    if (offer->record.attempts >= ledger->retry_cap) {
+        _cleanup_(freep) char *command = requeue_command(ledger, offer->name);
         *ret_note = xasprintf("file \"%s\" has failed %u times and is left out from now on; repair it, or try it again "
-                              "with \"wherryctl requeue %s %s\"",
-                              offer->name, offer->record.attempts, ledger->connection, offer->name);
+                              "with \"%s\"",
+                              offer->name, offer->record.attempts, command);
+    }
     return 0;
 }
 

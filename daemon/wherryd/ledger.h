@@ -21,6 +21,7 @@
 
 typedef struct LedgerOptions {
     const char *connection;
+    const char *asked_as; /* what a person tells wherryctl to mean it; NULL: its name */
     const char *run_id;
     uint32_t retry_cap;         /* attempts; 0 counts as 1 */
     bool full;                  /* load every file again */
@@ -35,9 +36,10 @@ typedef enum LedgerVerdict {
 
 typedef struct LedgerAnswer {
     LedgerVerdict verdict;
-    bool loaded; /* LEDGER_SKIP: since it is in the destination already */
-    char *note;  /* owned; NULL: nothing to say. A warning of the run, one line, printable */
-    bool repeat; /* earlier syncs have said it too: not worth a log line again */
+    bool loaded;   /* LEDGER_SKIP: since it is in the destination already */
+    char *note;    /* owned; NULL: nothing to say. A warning of the run, one line, printable */
+    bool repeat;   /* earlier syncs have said it too: not worth a log line again */
+    bool left_out; /* the note is about a file that has used up its attempts */
 } LedgerAnswer;
 void ledger_answer_clear(LedgerAnswer *answer);
 

@@ -133,6 +133,21 @@ void log_text(int priority, const LogContext *context, const char *text, size_t 
         to_terminal(priority, context, printable);
 }
 
+void log_verbatim(int priority, const LogContext *context, const char *text)
+{
+    for (const char *line = text; *line;) {
+        size_t n = strcspn(line, "\n");
+        if (log_journal) {
+            log_text(priority, context, line, n);
+        } else {
+            _cleanup_(freep) char *printable = text_escape_shortened(line, n, LOG_MESSAGE_MAX);
+            _cleanup_(freep) char *whole = xasprintf("%s\n", printable);
+            write_line(whole, strlen(whole));
+        }
+        line += n + (line[n] == '\n');
+    }
+}
+
 void log_message(int priority, const LogContext *context, const char *format, ...)
 {
     if (!log_is_enabled(priority, context))

@@ -29,6 +29,9 @@ bool log_is_enabled(int priority, const LogContext *context);
 void log_message(int priority, const LogContext *context, const char *format, ...) _public_printf_(3, 4);
 /* The N bytes at TEXT, whatever they are. */
 void log_text(int priority, const LogContext *context, const char *text, size_t n);
+/* TEXT of one or several lines for the person who started us: they stand as they are, to be read whole and copied from,
+ * without time and level. In the journal each line is an entry. */
+void log_verbatim(int priority, const LogContext *context, const char *text);
 #define log_info(...) log_message(LOG_INFO, NULL, __VA_ARGS__)
 #define log_warning(...) log_message(LOG_WARNING, NULL, __VA_ARGS__)
 #define log_error(...) log_message(LOG_ERR, NULL, __VA_ARGS__)

@@ -2,7 +2,7 @@
  * wherryd: parse → set up → run.
  *
  * The daemon and `--once` are the same machinery; the latter has no control socket and no schedule, and ends when its
- * runs have.
+ * runs have. `--answer` is the third use: it runs nothing, and answers control calls about what `--once --file` did.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -31,6 +31,7 @@ enum { EXIT_GOOD = 0, EXIT_FAILED = 1, EXIT_WRONG_USE = 2 };
 static enum {
     ACTION_RUN,
     ACTION_ONCE,
+    ACTION_ANSWER,
     ACTION_CHECK,
     ACTION_SCHEMA,
     ACTION_VERSION,
@@ -43,6 +44,7 @@ static const char *arg_dir;
 static bool arg_json;
 static const char *const *arg_names; /* what stands after the options; ends with NULL */
 static size_t arg_name_count;
+static char *arg_asked_as; /* with arg_file: how wherryctl is told of it */
 
 static const int signal_numbers[] = { SIGTERM, SIGINT, SIGHUP };
 
@@ -52,6 +54,7 @@ typedef struct Daemon {
     Manager *manager;
     Control *control;
     Notify *notify;
+    bool stopping;
 } Daemon;
 
 static void print_help(void)
@@ -59,6 +62,7 @@ static void print_help(void)
     puts("Usage: wherryd [OPTION…]                        run as a daemon\n"
          "       wherryd --once [OPTION…] [CONNECTION…]   run the named connections (none: all) once\n"
          "       wherryd --once --file FILE [--dir DIR]   run one pipeline file once\n"
+         "       wherryd --answer --file FILE             answer Varlink calls on stdin about FILE's runs\n"
          "       wherryd --check [FILE…]                  only check the configuration\n"
          "\n"
          "Keeps tables in step with their sources.\n"
@@ -68,6 +72,7 @@ static void print_help(void)
          "      --runtime-dir DIR   the control socket ($RUNTIME_DIRECTORY or /run/wherry)\n"
          "      --libexec-dir DIR   the source and destination programs\n"
          "      --once              run once, then end: 0 all good, 1 something failed, 2 wrong use or configuration\n"
+         "      --answer            what wherryctl uses where it is given a FILE in place of a connection\n"
          "      --file FILE         with --once: a pipeline file that is not in pipelines.d\n"
          "      --dir DIR           with --file: the folder of a pipeline without \"source:\"\n"
          "      --json              with --once: print the runs as JSON\n"
@@ -84,6 +89,7 @@ static const struct option options[] = { { "config-dir", required_argument, NULL
                                          { "runtime-dir", required_argument, NULL, 'r' },
                                          { "libexec-dir", required_argument, NULL, 'l' },
                                          { "once", no_argument, NULL, 'o' },
+                                         { "answer", no_argument, NULL, 'a' },
                                          { "file", required_argument, NULL, 'f' },
                                          { "dir", required_argument, NULL, 'd' },
                                          { "json", no_argument, NULL, 'j' },
@@ -139,6 +145,9 @@ static int take_option(int option, char *argv[])
     case 'o':
         arg_action = ACTION_ONCE;
         return 0;
+    case 'a':
+        arg_action = ACTION_ANSWER;
+        return 0;
     case 'f':
         arg_file = optarg;
         return 0;
@@ -181,11 +190,13 @@ static int parse(int argc, char *argv[])
     if (arg_name_count > 0 && arg_action == ACTION_RUN)
         return wrong_use("\"%s\" is not an option; to run a connection once: wherryd --once %s", arg_names[0],
                          arg_names[0]);
-    if (arg_file && arg_action != ACTION_ONCE)
+    if (arg_file && arg_action != ACTION_ONCE && arg_action != ACTION_ANSWER)
         return wrong_use("\"--file\" needs \"--once\"");
+    if (!arg_file && arg_action == ACTION_ANSWER)
+        return wrong_use("\"--answer\" needs \"--file FILE\"");
     if (arg_file && arg_name_count > 0)
         return wrong_use("with \"--file\" no connection can be named: \"%s\"", arg_names[0]);
-    if (arg_dir && !arg_file)
+    if (arg_dir && (!arg_file || arg_action != ACTION_ONCE))
         return wrong_use("\"--dir\" needs \"--once --file FILE\"");
     if (arg_json && arg_action != ACTION_ONCE)
         return wrong_use("\"--json\" needs \"--once\"");
@@ -195,6 +206,10 @@ static int parse(int argc, char *argv[])
 static int fail(const Error *error, int status)
 {
     _cleanup_(freep) char *text = error_format(error);
+    if (arg_action != ACTION_RUN) {
+        log_verbatim(LOG_ERR, NULL, text);
+        return status;
+    }
     /* A configuration has several problems at once, each with its own place. */
     for (const char *line = text; *line;) {
         size_t n = strcspn(line, "\n");
@@ -217,6 +232,32 @@ static int choose_once_state_dir(Error *error)
     return 0;
 }
 
+/* How wherryctl is told of what `--once --file` did. */
+static char *asked_as(const char *state_dir_given)
+{
+    size_t n = strlen(arg_file);
+    bool clear = strchr(arg_file, '/') || (*arg_file != '-' && n > 5 && strcmp(arg_file + n - 5, ".yaml") == 0);
+    _cleanup_(freep) char *path = xasprintf("%s%s", clear ? "" : "./", arg_file);
+    _cleanup_(freep) char *file = text_shell_word(path);
+    _cleanup_(freep) char *folder = state_dir_given ? text_shell_word(state_dir_given) : NULL;
+    return folder ? xasprintf("%s --state-dir %s", file, folder) : take_ptr(file);
+}
+
+/* Asking must not make folders. */
+static int require_ledger(Error *error)
+{
+    _cleanup_(freep) char *path = xasprintf("%s/daemon/state.db", arg_paths.state_dir);
+    if (access(path, F_OK) == 0)
+        return 0;
+    if (access(arg_file, R_OK) < 0)
+        return error_set_errno(error, ERROR_CONFIGURATION, errno, "\"%s\" cannot be read", arg_file);
+    _cleanup_(freep) char *file = text_shell_word(arg_file);
+    return error_set(error, ERROR_CONFIGURATION,
+                     "\"%s\" has not been run yet: there is nothing in \"%s\"; run it with \"wherryctl run %s\", or "
+                     "name the --state-dir that it was run with",
+                     arg_file, arg_paths.state_dir, file);
+}
+
 /* --- what the loop calls --- */
 
 static void on_stopped(void *userdata)
@@ -236,6 +277,10 @@ static void on_signal(uv_signal_t *signal, int number)
         }
         return;
     }
+    /* A person who presses Ctrl-C again does not want to wait; a service manager has a bound of its own. */
+    if (daemon->stopping && (number == SIGINT || arg_action != ACTION_RUN))
+        manager_stop_at_once(daemon->manager);
+    daemon->stopping = true;
     manager_stop(daemon->manager, on_stopped, daemon);
 }
 
@@ -285,6 +330,10 @@ static int start(Daemon *daemon, Error *error)
 {
     if (arg_action == ACTION_ONCE)
         return manager_start(daemon->manager, error);
+    if (arg_action == ACTION_ANSWER)
+        return manager_start(daemon->manager, error) < 0 ? -1
+                                                         : control_new_for(&daemon->loop, daemon->manager, STDIN_FILENO,
+                                                                           on_stopped, daemon, &daemon->control, error);
     /* The socket first: where another wherryd listens, nothing must have been started. Nobody is answered before the
      * loop runs. */
     if (paths_make(arg_paths.runtime_dir, 0755, error) < 0 ||
@@ -301,20 +350,24 @@ static int run(Daemon *daemon)
 {
     _cleanup_(error_clear) Error error = {};
     _cleanup_(freep) char *libexec = paths_libexec(arg_libexec_dir);
+    bool once = arg_action == ACTION_ONCE;
     ManagerOptions manager_options = { .config_dir = arg_paths.config_dir,
                                        .state_dir = arg_paths.state_dir,
                                        .runtime_dir = arg_paths.runtime_dir,
                                        .libexec_dir = libexec,
-                                       .once = arg_action == ACTION_ONCE,
-                                       .once_names = arg_names,
+                                       .once = once || arg_action == ACTION_ANSWER,
+                                       .once_names = once ? arg_names : NULL,
                                        .once_file = arg_file,
                                        .once_dir = arg_dir,
-                                       .once_run = on_once_run,
-                                       .once_done = on_stopped,
+                                       .once_asked_as = arg_asked_as,
+                                       .once_run = once ? on_once_run : NULL,
+                                       .once_done = once ? on_stopped : NULL,
                                        .userdata = daemon };
     int r = manager_new(&daemon->loop, &manager_options, &daemon->manager, &error);
-    if (r != 0)
+    if (r != 0) {
+        uv_run(&daemon->loop, UV_RUN_DEFAULT); /* closes what is closing */
         return fail(&error, r == STORE_E_LOCKED || error.kind == ERROR_CONFIGURATION ? EXIT_WRONG_USE : EXIT_FAILED);
+    }
     start_signals(daemon);
     int status = EXIT_GOOD;
     if (start(daemon, &error) < 0) {
@@ -345,9 +398,11 @@ static int run(Daemon *daemon)
 static int run_loop(void)
 {
     _cleanup_(error_clear) Error error = {};
+    if (arg_file)
+        arg_asked_as = asked_as(arg_paths.state_dir);
     if (arg_file && !arg_paths.state_dir && choose_once_state_dir(&error) < 0)
         return fail(&error, EXIT_WRONG_USE);
-    if (paths_resolve(&arg_paths, &error) < 0)
+    if (paths_resolve(&arg_paths, &error) < 0 || (arg_action == ACTION_ANSWER && require_ledger(&error) < 0))
         return fail(&error, EXIT_WRONG_USE);
     signal(SIGPIPE, SIG_IGN);
     Daemon daemon = {};
@@ -393,6 +448,7 @@ static int act(void)
         return check();
     case ACTION_RUN:
     case ACTION_ONCE:
+    case ACTION_ANSWER:
         break;
     }
     return run_loop();
@@ -405,5 +461,6 @@ int main(int argc, char *argv[])
     if (status == 0)
         status = act();
     paths_clear(&arg_paths);
+    free(arg_asked_as);
     return status;
 }

@@ -26,6 +26,12 @@ static const char *connection_state(const Connection *connection)
     return entry->retry_at_ms > 0 && entry->retry_at_ms != SCHEDULE_NEVER ? "backoff" : "idle";
 }
 
+const char *connection_asked_as(const Connection *connection)
+{
+    const char *once = connection->manager->options.once_asked_as;
+    return once ? once : connection->name;
+}
+
 static json_t *connection_error(const Connection *connection)
 {
     if (connection->problem)
@@ -38,7 +44,7 @@ static json_t *connection_error(const Connection *connection)
     _cleanup_(freep) char *text =
         xasprintf("%lld file%s given up on after %u attempts; see them with \"wherryctl files %s --failed\"",
                   (long long)connection->files_at_cap, connection->files_at_cap == 1 ? " was" : "s were",
-                  connection->config->retry_cap, connection->name);
+                  connection->config->retry_cap, connection_asked_as(connection));
     return json_string(text);
 }
 
@@ -54,12 +60,24 @@ static json_t *connection_next_run(Connection *connection)
     return next == SCHEDULE_NEVER ? json_null() : json_time(next);
 }
 
+static json_t *connection_frequency(const Connection *connection)
+{
+    char text[DURATION_TEXT_SIZE];
+    if (!connection->config)
+        return json_null();
+    if (connection->config->frequency_s == 0)
+        return json_string("manual");
+    duration_format(connection->config->frequency_s, text);
+    return json_string(text);
+}
+
 json_t *connection_json(Connection *connection)
 {
     json_t *object = json_object();
     json_object_set_new(object, "name", json_text(connection->name));
     json_object_set_new(object, "source", json_string(connection->config ? connection->config->source : ""));
     json_object_set_new(object, "destination", json_string(connection->config ? connection->config->destination : ""));
+    json_object_set_new(object, "frequency", connection_frequency(connection));
     json_object_set_new(object, "state", json_string(connection_state(connection)));
     json_object_set_new(object, "outcome", json_text(connection->last_outcome));
     json_object_set_new(object, "rows", connection->last_rows < 0 ? json_null() : json_integer(connection->last_rows));

@@ -113,4 +113,5 @@ void run_drop(Run *run, const char *reason); /* queued only: ends it as cancelle
 bool run_is_scheduled(const Run *run);       /* by schedule, retry or watch: not by a person */
 
 /* manager-control.c */
+const char *connection_asked_as(const Connection *connection); /* what a person tells wherryctl to mean it */
 json_t *connection_json(Connection *connection);

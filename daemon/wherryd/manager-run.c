@@ -301,6 +301,8 @@ static void run_begin(Run *run)
                             .record = &run->record,
                             .task = run->task,
                             .full = run->full,
+                            .asked_as = connection_asked_as(connection),
+                            .once = manager->options.once,
                             .state = run->state,
                             .progress = on_progress,
                             .finished = on_finished,

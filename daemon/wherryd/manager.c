@@ -108,6 +108,9 @@ void connection_arrived(Connection *connection)
         connection->watch_pending = true;
         return;
     }
+    int64_t now = clock_wall_ms();
+    if (schedule_due(&connection->schedule, now) <= now)
+        return; /* the run that is due takes them */
     run_queue(connection, "watch", SYNC_LOAD, false);
     run_pump(connection->manager);
 }
@@ -142,6 +145,11 @@ static void connection_watch(Connection *connection)
 static void log_problem(const Connection *connection)
 {
     LogContext context = { .connection = connection->name, .message_id = MESSAGE_CONFIGURATION_BROKEN };
+    if (connection->manager->options.once) {
+        if (connection->manager->options.once_done) /* else nobody wants to run it */
+            log_verbatim(LOG_ERR, &context, connection->problem);
+        return;
+    }
     for (const char *line = connection->problem; *line;) {
         size_t n = strcspn(line, "\n");
         log_text(LOG_ERR, &context, line, n);
@@ -570,6 +578,8 @@ int manager_start(Manager *manager, Error *error)
     if (manager->options.once) {
         log_set_threshold((int)set->daemon.log_level);
         admission_resize(manager->admission, set->daemon.max_syncs);
+        if (!manager->options.once_done)
+            return 0;
         for (size_t i = 0; i < set->warning_count; i++)
             log_warning("%s", set->warnings[i]);
         return once_start(manager, error);
@@ -632,6 +642,15 @@ void manager_stop(Manager *manager, void (*stopped)(void *userdata), void *userd
     }
     if (!manager->runs)
         when_stopped(manager);
+}
+
+void manager_stop_at_once(Manager *manager)
+{
+    for (Run *run = manager->runs, *next; run; run = next) {
+        next = run->next;
+        if (run->sync)
+            sync_kill(run->sync);
+    }
 }
 
 static void on_handle_closed(uv_handle_t *handle)

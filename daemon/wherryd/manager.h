@@ -24,10 +24,11 @@ enum {
 
 typedef struct ManagerOptions {
     const char *config_dir, *state_dir, *runtime_dir, *libexec_dir;
-    bool once; /* --once: run ONCE_NAMES (none: all) and stop */
+    bool once; /* --once: run ONCE_NAMES (none: all) and stop; without once_done, run nothing and only answer */
     const char *const *once_names;
-    const char *once_file; /* --once --file */
-    const char *once_dir;  /* --dir */
+    const char *once_file;     /* --once --file */
+    const char *once_dir;      /* --dir */
+    const char *once_asked_as; /* with once_file: what to tell wherryctl in place of a connection */
     void (*once_run)(const char *connection, const char *summary,
                      void *userdata);  /* one of them has run; may be NULL */
     void (*once_done)(void *userdata); /* all have */
@@ -39,6 +40,10 @@ Manager *manager_free(Manager *manager);
 int manager_start(Manager *manager, Error *error); /* loads the configuration, arms the schedule */
 /* Ends running syncs (CANCEL, then after a bound SIGKILL), then calls back. Idempotent. */
 void manager_stop(Manager *manager, void (*stopped)(void *userdata), void *userdata);
+
+/* After manager_stop(), for who will not wait for its bound: SIGKILL to what still runs. What was not committed is
+ * rolled back, as by any other sudden end. */
+void manager_stop_at_once(Manager *manager);
 
 /* --- what the control interface does; json results are new references --- */
 json_t *manager_list(Manager *manager, json_t *names /* borrowed array of strings, or NULL: all */,

@@ -128,8 +128,8 @@ int store_lock(Store *store, const char *state_dir, Error *error)
     long other = length > 0 ? strtol(pid, NULL, 10) : 0;
     _cleanup_(freep) char *which = other > 0 ? xasprintf(" (pid %ld)", other) : xstrdup("");
     (void)error_set(error, ERROR_CONFIGURATION,
-                    "state directory \"%s\" is in use by another wherryd%s; have that one run a connection with "
-                    "\"wherryctl sync\", or name another --state-dir",
+                    "state directory \"%s\" is in use by another wherryd%s; have a daemon run a connection with "
+                    "\"wherryctl sync\", wait for the end of a \"wherryctl run\", or name another --state-dir",
                     state_dir, which);
     return STORE_E_LOCKED;
 }

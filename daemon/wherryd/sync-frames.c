@@ -135,6 +135,7 @@ int sync_open_ledger(Sync *sync, Error *error)
         return 0;
     sync->record->has_files = true;
     LedgerOptions options = { .connection = sync->record->connection,
+                              .asked_as = sync->options.asked_as,
                               .run_id = sync->record->run_id,
                               .retry_cap = sync->config->retry_cap,
                               .full = sync->options.full,
@@ -204,7 +205,7 @@ static void warn_within_limit(Side *side, const char *message, bool repeat)
 static void say_note(Sync *sync, const LedgerAnswer *answer)
 {
     if (answer->note)
-        warn_within_limit(&sync->worker, answer->note, answer->repeat);
+        warn_within_limit(&sync->worker, answer->note, answer->repeat && !(sync->options.once && answer->left_out));
 }
 
 static void answer_worker(Sync *sync, const uint8_t hash[static SHA256_SIZE], const LedgerAnswer *answer)

@@ -146,6 +146,28 @@ const char *text_suggest(const char *word, const char *const *candidates)
     return nearest;
 }
 
+char *text_shell_word(const char *text)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:,@%+=-";
+    _cleanup_(buffer_clear) Buffer word = { 0 };
+    if (*text != '\0' && text[strspn(text, plain)] == '\0') {
+        buffer_append_string(&word, text);
+        return buffer_take_string(&word);
+    }
+    buffer_append_string(&word, "'");
+    for (const char *at = text; *at;) {
+        size_t n = strcspn(at, "'");
+        buffer_append(&word, at, n);
+        at += n;
+        if (*at == '\'') {
+            buffer_append_string(&word, "'\\''");
+            at++;
+        }
+    }
+    buffer_append_string(&word, "'");
+    return buffer_take_string(&word);
+}
+
 bool text_is_name(const char *text)
 {
     size_t n = strlen(text);

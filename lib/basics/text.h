@@ -13,4 +13,6 @@ char *text_escape_shortened(const char *text, size_t n, size_t max);
 /* The candidate nearest to WORD by edit distance (at most a third of its length), or NULL: for "did you mean".
  * CANDIDATES ends with NULL. */
 const char *text_suggest(const char *word, const char *const *candidates);
+/* TEXT as one word of a shell's command line, quoted where it must be. The caller frees. */
+char *text_shell_word(const char *text);
 bool text_is_name(const char *text); /* ^[_a-z][_a-z0-9]*$, 1 … 63 bytes: what a connection may be called */

@@ -27,6 +27,7 @@ CONNECTION_KEYS = {
     "name",
     "source",
     "destination",
+    "frequency",
     "state",
     "outcome",
     "rows",
@@ -443,6 +444,11 @@ def test_status_is_a_table_for_people_and_an_object_for_programs(wherry):
     assert lines[0].split()[1:] == ["paused", "-", "-", "-"]
     assert header.index("STATE") == lines[1].index("idle") == lines[0].index("paused")
     assert len(wherry.ctl("status", "orders").stdout.splitlines()) == 2
+    wherry.pipeline("by_hand")
+    assert re.search(r"^by_hand +idle +- +-  manual$", wherry.ctl("status").stdout, re.M)
+    wherry.pipeline("broken", frequency="often")
+    said = {found["name"]: found["frequency"] for found in wherry.ctl_json("status")["connections"]}
+    assert said == {"a_rather_long_name": "manual", "broken": None, "by_hand": "manual", "orders": "1h"}
     shown = wherry.ctl_json("status")
     assert set(shown) == {"connections"}
     assert all(set(connection) == CONNECTION_KEYS for connection in shown["connections"])
@@ -644,7 +650,7 @@ def complete(wherry, *words, path=True):
     return done.stdout.split()
 
 
-def test_bash_completes(wherry, script):
+def test_bash_completes(wherry, script, tmp_path):
     daemon = f"--runtime-dir={wherry.runtime_dir}", "--runtime-dir", wherry.runtime_dir
     assert complete(wherry, "s") == ["status", "sync", "state"]
     assert complete(wherry, "sync", "x", "--f") == ["--full", "--follow"]
@@ -659,6 +665,10 @@ def test_bash_completes(wherry, script):
     assert complete(wherry, *daemon[1:], "sync", "o") == ["orders", "others"]
     assert complete(wherry, *daemon[1:], "status", "") == ["orders", "others", "weather"]
     assert complete(wherry, *daemon[1:], "sync", "orders", "") == []
+    (tmp_path / "orders.yaml").touch()
+    (tmp_path / "orders.csv").touch()
+    assert complete(wherry, *daemon[1:], "files", "o") == ["orders", "others"]
+    assert complete(wherry, *daemon[1:], "requeue", f"{tmp_path}/o") == [f"{tmp_path}/orders.yaml"]
 
 
 def test_completion_knows_every_command_and_option(wherry):

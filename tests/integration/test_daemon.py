@@ -662,6 +662,31 @@ def test_ctrl_c_cancels_once_cleanly(wherry, programs):
     daemon.end()
 
 
+def test_ctrl_c_again_does_not_wait_for_the_bound(wherry, programs):
+    deaf = f"open({str(wherry.root / 'deaf')!r}, 'w')\nwhile True:\n    time.sleep(0.05)\n"
+    programs.replace("source-files", deaf)
+    wherry.pipeline("orders")
+    daemon = wherry.start(programs.option, "--once", "orders", wait=False)
+    wait_for((wherry.root / "deaf").exists, "the worker")
+    daemon.signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert daemon.process.poll() is None  # it is given time to end well: up to 10 s
+    asked = time.monotonic()
+    daemon.signal(signal.SIGINT)
+    assert daemon.wait(20) == 1
+    assert time.monotonic() - asked < 5
+    assert "orders: cancelled after" in daemon.log()
+    daemon.end()
+
+
+def test_notifications_that_nobody_reads_do_not_hold_up_the_daemon(wherry):
+    """The harness reads them as a service manager does: the kernel would queue only a few."""
+    daemon = wherry.start(env={"WATCHDOG_USEC": "20000"})
+    queued = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text())
+    wait_for(lambda: len(daemon.notify.messages) > queued + 20, "more than the kernel would have queued")
+    assert wherry.ctl("reload").returncode == 0
+
+
 # --- the command line ---
 
 

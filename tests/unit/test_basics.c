@@ -175,6 +175,25 @@ static void escaped_text_cannot_break_a_line(void **state)
     assert_string_equal(shortened, "0123…");
 }
 
+static void shell_words_are_taken_as_they_are_meant(void **state)
+{
+    static const char *const cases[][2] = {
+        { "orders.yaml", "orders.yaml" },
+        { "/a/b-c_1.csv", "/a/b-c_1.csv" },
+        { "", "''" },
+        { "my file", "'my file'" },
+        { "it's", "'it'\\''s'" },
+        { "$HOME;`x`", "'$HOME;`x`'" },
+        { "a\\x0Ab", "'a\\x0Ab'" },
+        { "'a", "''\\''a'" },
+        { "\xc3\xa9", "'\xc3\xa9'" },
+    };
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        _cleanup_(freep) char *word = text_shell_word(cases[i][0]);
+        assert_string_equal(word, cases[i][1]);
+    }
+}
+
 static void suggestions_are_near_or_none(void **state)
 {
     static const char *const keys[] = { "columns", "format", "frequency", "source", "dest_table", "type", NULL };
@@ -292,6 +311,7 @@ int main(void)
         cmocka_unit_test(uuids_sort_by_time),
         cmocka_unit_test(utf8_is_checked_as_rfc3629_says),
         cmocka_unit_test(escaped_text_cannot_break_a_line),
+        cmocka_unit_test(shell_words_are_taken_as_they_are_meant),
         cmocka_unit_test(suggestions_are_near_or_none),
         cmocka_unit_test(secrets_are_hidden_whole),
         cmocka_unit_test(a_buffer_is_a_queue),

@@ -4,6 +4,9 @@
  */
 #include "tests/unit/config-files.h"
 
+/* what a file hears that stands alone */
+#define LEND "name the folder with \"wherryctl run FILE --dir DIR\", or "
+
 typedef struct Case {
     const char *file;
     const char *said; /* "@" for the folder */
@@ -27,8 +30,9 @@ static const Case keys_cases[] = {
                                    "changed table is an error that shows the difference" },
     { ALL "log_table: x\n",
       "orders.yaml:7:1: \"log_table\" is not supported yet; leave it out, and see \"wherryctl runs\"" },
-    { FREQUENCY FORMAT TABLE COLUMNS DESTINATION, "orders.yaml:1:1: missing key \"source\"; add these two lines, with "
-                                                  "the folder to read:\nsource:\n  {type: files, dir: /srv/incoming}" },
+    { FREQUENCY FORMAT TABLE COLUMNS DESTINATION,
+      "orders.yaml:1:1: missing key \"source\"; " LEND "add these two lines, with "
+      "the folder to read:\nsource:\n  {type: files, dir: /srv/incoming}" },
     { FREQUENCY SOURCE FORMAT TABLE COLUMNS,
       "orders.yaml:1:1: missing key \"destination\": where rows go, such as {type: sqlite, path: data.db}" },
     { FREQUENCY SOURCE TABLE COLUMNS DESTINATION, "orders.yaml:1:1: missing key \"format\"" },
@@ -313,7 +317,8 @@ static const Case yaml_cases[] = {
     { "a: !evn X\n", "orders.yaml:1:4: unknown tag \"!evn\"; did you mean \"!env\"?" },
     { "a: !zzzzzzz X\n", "orders.yaml:1:4: unknown tag \"!zzzzzzz\"; there are !env, !file and !credential" },
     { "a: !env\n",
-      "orders.yaml:1:1: missing key \"source\"; add these two lines, with the folder to read:\nsource:\n  {type: "
+      "orders.yaml:1:1: missing key \"source\"; " LEND
+      "add these two lines, with the folder to read:\nsource:\n  {type: "
       "files, dir: /srv/incoming}\norders.yaml:1:1: missing key \"destination\": where rows go, such as {type: sqlite, "
       "path: data.db}\norders.yaml:1:1: unknown key \"a\"; here may stand source, destination, connector, frequency, "
       "paused, max_value_size, stall_timeout, commit_interval, log_level, sandbox, file_pattern, format, csv, "
@@ -330,7 +335,8 @@ static const Case yaml_cases[] = {
       "orders.yaml:4:7: more than 100000 values, aliases counted at each use" },
     { "a: |\n  text\n b\n", "orders.yaml:3:2: not valid YAML: invalid value after mapping" },
     { ": : :\n",
-      "orders.yaml:1:1: missing key \"source\"; add these two lines, with the folder to read:\nsource:\n  {type: "
+      "orders.yaml:1:1: missing key \"source\"; " LEND
+      "add these two lines, with the folder to read:\nsource:\n  {type: "
       "files, dir: /srv/incoming}\norders.yaml:1:1: missing key \"destination\": where rows go, such as {type: sqlite, "
       "path: data.db}\norders.yaml:1:1: unknown key \"\"; here may stand source, destination, connector, frequency, "
       "paused, max_value_size, stall_timeout, commit_interval, log_level, sandbox, file_pattern, format, csv, "

@@ -412,7 +412,8 @@ static void test_lent_dir(void **state)
     _cleanup_(freep) char *json = relative(set->connections[0]->json);
     assert_non_null(strstr(json, "\"dir\":\"@/incoming\""));
     _cleanup_(config_set_freep) ConfigSet *without = load_file("filedge.yaml", NULL);
-    expect_said(without, "filedge.yaml:1:1: missing key \"source\"; add these two lines, with the folder to read:\n"
+    expect_said(without, "filedge.yaml:1:1: missing key \"source\"; name the folder with \"wherryctl run FILE --dir "
+                         "DIR\", or add these two lines, with the folder to read:\n"
                          "source:\n  {type: files, dir: /srv/incoming}");
     /* the two lines it shows are right */
     const char *lines = strstr(without->problems[0].message, "source:\n");
