@@ -271,9 +271,15 @@ static void collect_keys(Target *target, const Table *stream)
     free(target->keys);
     target->keys = xmalloc((stream->column_count + 1) * sizeof(*target->keys));
     target->key_count = 0;
-    for (size_t i = 0; i < stream->column_count; i++)
-        if (stream->columns[i].flags & COLUMN_KEY)
-            target->keys[target->key_count++] = target->map[i];
+    /* In the table's order: the stream may name them in another one the next time, and a key is the same key. */
+    for (size_t i = 0; i < stream->column_count; i++) {
+        if (!(stream->columns[i].flags & COLUMN_KEY))
+            continue;
+        size_t at = target->key_count++;
+        for (; at > 0 && target->keys[at - 1] > target->map[i]; at--)
+            target->keys[at] = target->keys[at - 1];
+        target->keys[at] = target->map[i];
+    }
     target->keyless = target->key_count == 0;
     if (target->keyless)
         target->keys[target->key_count++] = target->id;
