@@ -323,3 +323,36 @@ void key_append(Buffer *key, Kind kind, const Value *value)
         break;
     }
 }
+
+/* Sign, number of digits before the point, digits; of a negative number all but the sign turned round. Its text has no
+ * leading zeros and no trailing ones after the point (value_text()). */
+static void put_ordered_decimal(Buffer *key, const char *text, size_t n)
+{
+    bool minus = *text == '-';
+    text += minus;
+    n -= minus;
+    const char *point = memchr(text, '.', n);
+    size_t whole = point ? (size_t)(point - text) : n, start = key->end + 1;
+    if (whole == 1 && *text == '0')
+        whole = point ? 0 : 1;
+    bool zero = n == 1 && *text == '0';
+    put_number(key, minus ? 0 : zero ? 1 : 2, whole, 4);
+    for (size_t i = 0; i < n; i++)
+        if (text[i] != '.' && !(i == 0 && whole == 0))
+            buffer_append(key, text + i, 1);
+    buffer_append(key, "", 1);
+    if (minus)
+        for (uint8_t *at = key->data + start; at < key->data + key->end; at++)
+            *at = (uint8_t) ~*at;
+}
+
+void order_append(Buffer *key, Kind kind, const Value *value)
+{
+    if (kind.type != COLUMN_DECIMAL) {
+        key_append(key, kind, value);
+        return;
+    }
+    _cleanup_(buffer_clear) Buffer text = { 0 };
+    value_text(value, &text);
+    put_ordered_decimal(key, (const char *)buffer_bytes(&text), buffer_length(&text));
+}

@@ -52,3 +52,5 @@ void coalescer_sort(Coalescer *coalescer);
 /* Appends what stands for VALUE in a key column of KIND: equal values give equal bytes, and memcmp() puts them in
  * order. The value must be one that KIND holds, and not NULL. */
 void key_append(Buffer *key, Kind kind, const Value *value);
+/* The same for values whose order counts, decimals with a fraction included. */
+void order_append(Buffer *key, Kind kind, const Value *value);

@@ -86,7 +86,17 @@ typedef struct FrameText {
     uint32_t length;
 } FrameText;
 
-enum { COLUMN_DECLARED = 1, COLUMN_KEY = 2, COLUMN_REQUIRED = 4, _COLUMN_FLAGS = 7 }; /* on the pipe */
+enum {
+    COLUMN_DECLARED = 1,
+    COLUMN_KEY = 2,
+    COLUMN_REQUIRED = 4,
+    /* In files of changes: of a key's rows that with the greatest value counts; and the last column, which is not
+     * written but says whether the row is deleted. */
+    COLUMN_SEQUENCE = 8,
+    COLUMN_IS_DELETED = 64,
+    _COLUMN_FLAGS =
+        COLUMN_DECLARED | COLUMN_KEY | COLUMN_REQUIRED | COLUMN_SEQUENCE | COLUMN_IS_DELETED, /* on the pipe */
+};
 typedef struct FrameColumn {
     FrameText name; /* in the destination; UTF-8 */
     ColumnType type;

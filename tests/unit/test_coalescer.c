@@ -164,6 +164,44 @@ static void test_keys_are_in_order(void **state)
     check_order((Kind){ COLUMN_DATETIME }, times, ELEMENTSOF(times));
 }
 
+static void test_decimals_are_in_order(void **state)
+{
+    static const char *const decimals[] = { "-1000",
+                                            "-999.99",
+                                            "-12.345",
+                                            "-12.34",
+                                            "-1",
+                                            "-0.5",
+                                            "-0.05",
+                                            "0",
+                                            "0.001",
+                                            "0.01",
+                                            "0.010001",
+                                            "0.1",
+                                            "1",
+                                            "1.5",
+                                            "2",
+                                            "9",
+                                            "10",
+                                            "100",
+                                            "99999999999999999999",
+                                            "99999999999999999999.1" };
+    Kind kind = { COLUMN_DECIMAL };
+    for (size_t i = 0; i < ELEMENTSOF(decimals); i++)
+        for (size_t k = 0; k < ELEMENTSOF(decimals); k++) {
+            Buffer first = { 0 }, second = { 0 };
+            Value a = text(VALUE_DECIMAL, decimals[i], (uint32_t)strlen(decimals[i]));
+            Value b = text(VALUE_DECIMAL, decimals[k], (uint32_t)strlen(decimals[k]));
+            order_append(&first, kind, &a);
+            order_append(&second, kind, &b);
+            int r = memcmp(buffer_bytes(&first), buffer_bytes(&second),
+                           MIN_OF(buffer_length(&first), buffer_length(&second)));
+            assert_int_equal((r > 0) - (r < 0), (i > k) - (i < k));
+            buffer_clear(&first);
+            buffer_clear(&second);
+        }
+}
+
 static void test_equal_keys_are_one(void **state)
 {
     const struct {
@@ -196,6 +234,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_against_the_model),
         cmocka_unit_test(test_keys_are_in_order),
+        cmocka_unit_test(test_decimals_are_in_order),
         cmocka_unit_test(test_equal_keys_are_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,341 @@
+/*
+ * External merge sort.
+ *
+ * A run is written when memory is full, and holds its records in order, each as u32 length of the order, u32 length of
+ * the payload, order, payload. More runs than can be merged at once are first merged into longer ones at the end of the
+ * file; its space is given back with the file.
+ */
+#include "connectors/writer/spool.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <unistd.h>
+
+#define HEADER_SIZE 8
+#define FAN_IN 32
+#define READ_SIZE_MIN (16 << 10)
+
+typedef struct Run {
+    off_t at, end;   /* of what has not been read */
+    Buffer buffer;   /* read, from the record that comes next */
+    size_t record;   /* size of the record at the buffer's front */
+    unsigned number; /* of equal records that of the earlier run comes first */
+} Run;
+
+struct Spool {
+    int fd;
+    size_t memory_max;
+    Buffer records; /* in memory */
+    size_t *offsets;
+    size_t count, allocated;
+    Run *runs;
+    size_t run_count, runs_allocated;
+    off_t end; /* of the file's used part */
+    Buffer out;
+    bool sorted, merging;
+    size_t next;  /* of the records in memory */
+    size_t *heap; /* runs by their front records */
+    size_t heap_count;
+    Buffer last[2]; /* copies of the last two records that came from runs */
+    unsigned turn;
+};
+
+Spool *spool_new(int fd, size_t memory_max)
+{
+    Spool *spool = xcalloc(1, sizeof(*spool));
+    spool->fd = fd;
+    spool->memory_max = memory_max;
+    return spool;
+}
+
+static void free_runs(Spool *spool)
+{
+    for (size_t i = 0; i < spool->run_count; i++)
+        buffer_clear(&spool->runs[i].buffer);
+    spool->run_count = 0;
+}
+
+void spool_reset(Spool *spool)
+{
+    free_runs(spool);
+    buffer_clear(&spool->records);
+    buffer_clear(&spool->out);
+    buffer_clear(&spool->last[0]);
+    buffer_clear(&spool->last[1]);
+    free(spool->offsets);
+    free(spool->heap);
+    spool->offsets = spool->heap = NULL;
+    spool->count = spool->allocated = spool->next = spool->heap_count = 0;
+    spool->sorted = spool->merging = false;
+    spool->end = 0;
+    if (spool->fd >= 0)
+        (void)!ftruncate(spool->fd, 0); /* where it cannot be shortened it is written over */
+}
+
+Spool *spool_free(Spool *spool)
+{
+    if (!spool)
+        return NULL;
+    spool_reset(spool);
+    free(spool->runs);
+    free(spool);
+    return NULL;
+}
+
+/* --- records --- */
+
+static size_t record_size(const uint8_t *at)
+{
+    uint32_t lengths[2];
+    memcpy(lengths, at, sizeof(lengths));
+    return HEADER_SIZE + (size_t)lengths[0] + lengths[1];
+}
+
+static SpoolRecord record_at(const uint8_t *at)
+{
+    uint32_t lengths[2];
+    memcpy(lengths, at, sizeof(lengths));
+    return (SpoolRecord){ .order = at + HEADER_SIZE,
+                          .order_length = lengths[0],
+                          .payload = at + HEADER_SIZE + lengths[0],
+                          .payload_length = lengths[1] };
+}
+
+static int compare_records(const uint8_t *a, const uint8_t *b)
+{
+    SpoolRecord first = record_at(a), second = record_at(b);
+    int r = memcmp(first.order, second.order, MIN_OF(first.order_length, second.order_length));
+    return r ? r : (first.order_length > second.order_length) - (first.order_length < second.order_length);
+}
+
+static int compare_offsets(const void *a, const void *b, void *records)
+{
+    size_t first = *(const size_t *)a, second = *(const size_t *)b;
+    int r = compare_records((const uint8_t *)records + first, (const uint8_t *)records + second);
+    return r ? r : (first > second) - (first < second);
+}
+
+static void sort_memory(Spool *spool)
+{
+    if (spool->count > 0)
+        qsort_r(spool->offsets, spool->count, sizeof(*spool->offsets), compare_offsets, buffer_bytes(&spool->records));
+}
+
+/* --- the file --- */
+
+static int write_out(Spool *spool, Error *error)
+{
+    const uint8_t *at = buffer_bytes(&spool->out);
+    size_t left = buffer_length(&spool->out);
+    while (left > 0) {
+        ssize_t n = pwrite(spool->fd, at, left, spool->end);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return error_set_errno(error, ERROR_TEMPORARY, n < 0 ? errno : ENOSPC,
+                                   "cannot set rows aside for sorting in a temporary file");
+        at += n;
+        left -= (size_t)n;
+        spool->end += n;
+    }
+    buffer_reset(&spool->out);
+    return 0;
+}
+
+static int put_out(Spool *spool, const uint8_t *record, Error *error)
+{
+    buffer_append(&spool->out, record, record_size(record));
+    return buffer_length(&spool->out) >= READ_SIZE_MIN * 4 ? write_out(spool, error) : 0;
+}
+
+static void add_run(Spool *spool, off_t start)
+{
+    if (spool->run_count == spool->runs_allocated) {
+        spool->runs_allocated = spool->runs_allocated ? spool->runs_allocated * 2 : FAN_IN;
+        spool->runs = xrealloc(spool->runs, spool->runs_allocated * sizeof(*spool->runs));
+    }
+    spool->runs[spool->run_count] = (Run){ .at = start, .end = spool->end, .number = (unsigned)spool->run_count };
+    spool->run_count++;
+}
+
+static int spill(Spool *spool, Error *error)
+{
+    off_t start = spool->end;
+    sort_memory(spool);
+    for (size_t i = 0; i < spool->count; i++)
+        if (put_out(spool, buffer_bytes(&spool->records) + spool->offsets[i], error) < 0)
+            return -1;
+    if (write_out(spool, error) < 0)
+        return -1;
+    add_run(spool, start);
+    buffer_reset(&spool->records);
+    spool->count = 0;
+    return 0;
+}
+
+int spool_add(Spool *spool, const SpoolRecord *record, Error *error)
+{
+    assert(!spool->sorted);
+    size_t size = HEADER_SIZE + (size_t)record->order_length + record->payload_length;
+    size_t used = buffer_length(&spool->records) + spool->count * sizeof(*spool->offsets);
+    if (spool->count > 0 && used + size > spool->memory_max && spill(spool, error) < 0)
+        return -1;
+    if (spool->count == spool->allocated) {
+        spool->allocated = spool->allocated ? spool->allocated * 2 : 1024;
+        spool->offsets = xrealloc(spool->offsets, spool->allocated * sizeof(*spool->offsets));
+    }
+    spool->offsets[spool->count++] = buffer_length(&spool->records);
+    uint32_t lengths[2] = { record->order_length, record->payload_length };
+    buffer_append(&spool->records, lengths, sizeof(lengths));
+    buffer_append(&spool->records, record->order, record->order_length);
+    buffer_append(&spool->records, record->payload, record->payload_length);
+    return 0;
+}
+
+/* --- merging --- */
+
+/* At least N bytes in the run's buffer. */
+static int run_fill(const Spool *spool, Run *run, size_t n, Error *error)
+{
+    while (buffer_length(&run->buffer) < n) {
+        size_t size = MAX_OF(n - buffer_length(&run->buffer), spool->memory_max / FAN_IN);
+        size = MIN_OF(MAX_OF(size, (size_t)READ_SIZE_MIN), (size_t)(run->end - run->at));
+        ssize_t got = size == 0 ? 0 : pread(spool->fd, buffer_reserve(&run->buffer, size), size, run->at);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return error_set_errno(error, ERROR_TEMPORARY, got < 0 ? errno : EIO,
+                                   "cannot read sorted rows back from a temporary file");
+        buffer_added(&run->buffer, (size_t)got);
+        run->at += got;
+    }
+    return 0;
+}
+
+/* The run's next record to the front of its buffer; SPOOL_E_END. */
+static int run_advance(const Spool *spool, Run *run, Error *error)
+{
+    buffer_consume(&run->buffer, run->record);
+    run->record = 0;
+    if (buffer_length(&run->buffer) == 0 && run->at == run->end)
+        return SPOOL_E_END;
+    if (run_fill(spool, run, HEADER_SIZE, error) < 0 ||
+        run_fill(spool, run, record_size(buffer_bytes(&run->buffer)), error) < 0)
+        return -1;
+    run->record = record_size(buffer_bytes(&run->buffer));
+    return 0;
+}
+
+static bool comes_before(const Spool *spool, size_t a, size_t b)
+{
+    const Run *first = &spool->runs[a], *second = &spool->runs[b];
+    int r = compare_records(buffer_bytes(&first->buffer), buffer_bytes(&second->buffer));
+    return r < 0 || (r == 0 && first->number < second->number);
+}
+
+static void heap_down(Spool *spool, size_t at)
+{
+    for (;;) {
+        size_t least = at;
+        for (size_t child = 2 * at + 1; child <= 2 * at + 2 && child < spool->heap_count; child++)
+            if (comes_before(spool, spool->heap[child], spool->heap[least]))
+                least = child;
+        if (least == at)
+            return;
+        size_t swap = spool->heap[at];
+        spool->heap[at] = spool->heap[least];
+        spool->heap[least] = swap;
+        at = least;
+    }
+}
+
+/* Opens the runs FROM … TO - 1 for merging. */
+static int merge_begin(Spool *spool, size_t from, size_t to, Error *error)
+{
+    free(spool->heap);
+    spool->heap = xmalloc((to - from) * sizeof(*spool->heap));
+    spool->heap_count = 0;
+    for (size_t i = from; i < to; i++) {
+        int r = run_advance(spool, &spool->runs[i], error);
+        if (r < 0)
+            return -1;
+        if (r == 0)
+            spool->heap[spool->heap_count++] = i;
+    }
+    for (size_t i = spool->heap_count; i-- > 0;)
+        heap_down(spool, i);
+    return 0;
+}
+
+/* Past the record at the front of the first run. */
+static int merge_advance(Spool *spool, Error *error)
+{
+    int r = run_advance(spool, &spool->runs[spool->heap[0]], error);
+    if (r < 0)
+        return -1;
+    if (r == SPOOL_E_END)
+        spool->heap[0] = spool->heap[--spool->heap_count];
+    heap_down(spool, 0);
+    return 0;
+}
+
+/* The FAN_IN runs from FROM on become one, at the end of the file. It takes the number of the first, so that equal
+ * records stay in the order they were added. */
+static int merge_some(Spool *spool, size_t from, Error *error)
+{
+    off_t start = spool->end;
+    if (merge_begin(spool, from, from + FAN_IN, error) < 0)
+        return -1;
+    while (spool->heap_count > 0)
+        if (put_out(spool, buffer_bytes(&spool->runs[spool->heap[0]].buffer), error) < 0 ||
+            merge_advance(spool, error) < 0)
+            return -1;
+    if (write_out(spool, error) < 0)
+        return -1;
+    for (size_t i = from; i < from + FAN_IN; i++)
+        buffer_clear(&spool->runs[i].buffer);
+    spool->runs[from] = (Run){ .at = start, .end = spool->end, .number = spool->runs[from].number };
+    memmove(&spool->runs[from + 1], &spool->runs[from + FAN_IN],
+            (spool->run_count - from - FAN_IN) * sizeof(*spool->runs));
+    spool->run_count -= FAN_IN - 1;
+    return 0;
+}
+
+int spool_sort(Spool *spool, Error *error)
+{
+    assert(!spool->sorted);
+    spool->sorted = true;
+    if (spool->run_count == 0) {
+        sort_memory(spool);
+        return 0;
+    }
+    if (spool->count > 0 && spill(spool, error) < 0)
+        return -1;
+    buffer_clear(&spool->records);
+    /* round after round, so that a record is copied once per round */
+    while (spool->run_count > FAN_IN)
+        for (size_t from = 0; from + FAN_IN <= spool->run_count && spool->run_count > FAN_IN; from++)
+            if (merge_some(spool, from, error) < 0)
+                return -1;
+    spool->merging = true;
+    return merge_begin(spool, 0, spool->run_count, error);
+}
+
+int spool_next(Spool *spool, SpoolRecord *ret, Error *error)
+{
+    assert(spool->sorted);
+    if (!spool->merging) {
+        if (spool->next == spool->count)
+            return SPOOL_E_END;
+        *ret = record_at(buffer_bytes(&spool->records) + spool->offsets[spool->next++]);
+        return 0;
+    }
+    if (spool->heap_count == 0)
+        return SPOOL_E_END;
+    const uint8_t *front = buffer_bytes(&spool->runs[spool->heap[0]].buffer);
+    Buffer *copy = &spool->last[spool->turn++ % 2];
+    buffer_reset(copy);
+    buffer_append(copy, front, record_size(front));
+    *ret = record_at(buffer_bytes(copy));
+    return merge_advance(spool, error);
+}
