@@ -276,6 +276,7 @@ static bool top_tables(const ConnectorKeys *const keys[2], const Key *ret[16])
     size_t n = 0;
     bool partial = false;
     ret[n++] = connection_keys;
+    ret[n++] = keys[ROLE_SOURCE] && !keys[ROLE_SOURCE]->operations ? file_keys : operation_keys;
     for (Role role = ROLE_SOURCE; role <= ROLE_DESTINATION; role++) {
         partial |= !keys[role];
         for (size_t i = 0; connectors[role][i]; i++)

@@ -159,8 +159,8 @@ static json_t *key_schema(const Key *key)
 
 json_t *config_schema(void)
 {
-    const Key *tables[16] = { connection_keys };
-    size_t n = 1;
+    const Key *tables[16] = { connection_keys, operation_keys };
+    size_t n = 2;
     for (Role role = ROLE_SOURCE; role <= ROLE_DESTINATION; role++)
         for (size_t i = 0; connectors[role][i]; i++)
             if (connectors[role][i]->top)

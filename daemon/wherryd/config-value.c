@@ -530,6 +530,9 @@ json_t *value_read_map(const ValueContext *context, const Key *const *tables, co
         if (context->typed && strcmp(entry->key->text, "type") == 0)
             continue;
         const Key *key = find_key(tables, entry->key->text);
+        /* wherry.yaml's defaults are for all connections, whatever their sources know of them */
+        if (entry->key->file != map->file && (!key || key->not_yet))
+            continue;
         if (key)
             read_entry(context, key, entry, object);
         else

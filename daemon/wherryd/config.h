@@ -16,6 +16,12 @@
  *    "max_value_size": 16777216,        bytes
  *    "stall_timeout": 1800,             seconds; 0: off
  *    "commit_interval": 1,              seconds; 0: each checkpoint
+ *    -- where the source emits operations (not files):
+ *    "naming": "normalised",            normalised | source
+ *    "history": false,
+ *    "on_schema_change": "allow_all",   allow_all | allow_columns | block_all
+ *    "strip_nul": false,
+ *    -- always:
  *    "log_level": "info",               debug | info | notice | warning | error
  *    "sandbox": {"mode": "default",     default | strict
  *                "memory": 268435456,   bytes; absent: the program's own bound
@@ -24,6 +30,11 @@
  *               "dir": "/srv/incoming", absolute, not necessarily there
  *               "file_pattern": "*.csv", a glob on names; "*" where the file gives none
  *               "watch": false},
+ *    or, of an exec source:
+ *    "source": {"type": "exec",
+ *               "command": ["/srv/emit.py", "--all"],   the program's path where it was written with a "/"
+ *               "configuration": {…},   {} where the file gives none
+ *               "folder": "/srv"},      of the pipeline file
  *    -- what a files source adds at the top:
  *    "format": "csv",                   csv | ndjson | fixed_width
  *    "csv": {"delimiter": ",",          one ASCII character; "csv" is absent for other formats
@@ -52,8 +63,9 @@
  *
  * The worker gets all of it but "name" and "destination", plus {"connection", "run_id", "full", "requeued"} (a list of
  * the hashes of files whose quarantined rows are to be loaded; only with "quarantine"). The writer gets
- * {"connection", "run_id", "full", "files", "write_mode", "dest_table", "commit_interval", "max_value_size", "sandbox",
- * "destination"} ("files": true where the source is files).
+ * {"connection", "run_id", "full", "files", "write_mode", "dest_table", "history", "on_schema_change", "strip_nul",
+ * "commit_interval", "max_value_size", "sandbox", "destination"}, as far as the connection has them ("files": true
+ * where the source is files), and "tables" (a list of names) where a full sync was asked for of these alone.
  *
  * Secret references stand in the JSON as {"$secret": {"kind": "env"|"file"|"credential", "name": "…"}} and are resolved
  * when a sync starts.

@@ -12,6 +12,8 @@
 static const char *const off[] = { "off", NULL };
 static const char *const zero[] = { "0", NULL };
 static const char *const levels[] = { "debug", "info", "notice", "warning", "error", NULL };
+static const char *const namings[] = { "normalised", "source", NULL };
+static const char *const schema_changes[] = { "allow_all", "allow_columns", "block_all", NULL };
 static const char *const sandbox_modes[] = { "default", "strict", NULL };
 
 static const Key sandbox_keys[] = {
@@ -78,12 +80,37 @@ const Key connection_keys[] = {
       .fields = sandbox_keys,
       .fallback = "default",
       .description = "How the sync's processes are locked down." },
-    { .name = "naming", .not_yet = "leave it out: names are kept as they are" },
-    { .name = "history", .not_yet = "leave it out: rows are updated in place" },
-    { .name = "on_schema_change", .not_yet = "leave it out: a changed table is an error that shows the difference" },
     { .name = "log_table", .not_yet = "leave it out, and see \"wherryctl runs\"" },
     { 0 }
 };
+
+const Key operation_keys[] = {
+    { .name = "naming",
+      .type = KEY_ENUM,
+      .choices = namings,
+      .fallback = "normalised",
+      .description = "Names of tables and columns as Fivetran makes them (normalised), or as the source does." },
+    { .name = "history",
+      .type = KEY_BOOLEAN,
+      .fallback = "false",
+      .description = "Keep every version of a row of a table with a key." },
+    { .name = "on_schema_change",
+      .type = KEY_ENUM,
+      .choices = schema_changes,
+      .fallback = "allow_all",
+      .description = "Whether new tables and columns are added, only columns, or nothing changes." },
+    { .name = "strip_nul",
+      .type = KEY_BOOLEAN,
+      .fallback = "false",
+      .description = "Leave out NUL characters in text, which some destinations cannot hold." },
+    { 0 }
+};
+
+const Key file_keys[] = { { .name = "naming", .not_yet = "leave it out: names are kept as they are" },
+                          { .name = "history", .not_yet = "leave it out: rows are updated in place" },
+                          { .name = "on_schema_change",
+                            .not_yet = "leave it out: a changed table is an error that shows the difference" },
+                          { 0 } };
 
 const Key daemon_keys[] = {
     { .name = "max_syncs",
@@ -101,15 +128,15 @@ const Key daemon_keys[] = {
     { 0 }
 };
 
-extern const ConnectorKeys source_files_keys, destination_sqlite_keys;
+extern const ConnectorKeys source_exec_keys, source_files_keys, destination_sqlite_keys;
 
 const ConnectorKeys *const connectors[2][8] = {
-    [ROLE_SOURCE] = { &source_files_keys },
+    [ROLE_SOURCE] = { &source_files_keys, &source_exec_keys },
     [ROLE_DESTINATION] = { &destination_sqlite_keys },
 };
 
 const KeyLater connectors_later[2][8] = {
-    [ROLE_SOURCE] = { { "fivetran" }, { "exec" }, { "influxdb" } },
+    [ROLE_SOURCE] = { { "fivetran" }, { "influxdb" } },
     [ROLE_DESTINATION] = { { "postgres" }, { "duckdb" }, { "bigquery" }, { "databricks" } },
 };
 

@@ -3,6 +3,8 @@
 #include "lib/formats/key.h"
 
 extern const Key connection_keys[]; /* at the top level of every connection */
+extern const Key operation_keys[];  /* besides, where the source emits operations */
+extern const Key file_keys[];       /* besides, where it does not */
 extern const Key daemon_keys[];     /* wherry.yaml */
 
 typedef enum Role { ROLE_SOURCE, ROLE_DESTINATION } Role;

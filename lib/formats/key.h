@@ -74,6 +74,7 @@ void key_warning(KeyReport *report, const char *path, const char *format, ...) _
 typedef struct ConnectorKeys {
     const char *type; /* "files", "sqlite" */
     bool local;       /* needs no network */
+    bool operations;  /* a source that emits upserts and the like: its connections have `operation_keys` too */
     const Key *own;   /* inside `source:` or `destination:` */
     const Key *top;   /* at the top level of a connection with this source or destination; may be NULL */
     /* Checks what a table cannot say, and completes CONNECTION (the whole object, defaults filled in): paths absolute,

@@ -24,6 +24,7 @@
 #include <netinet/in.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -94,10 +95,12 @@ static const char *const allowed[] = {
 /* Where something may be written: SQLite gives its journals the database's mode and owner. */
 static const char *const allowed_writing[] = { "fchmod", "fchown", NULL };
 
-static const char *const allowed_executing[] = { "execve",  "execveat",  "fork",          "vfork",         "kill",
-                                                 "tgkill",  "tkill",     "pidfd_open",    "mmap",          "mprotect",
-                                                 "mlock",   "munlock",   "mlock2",        "link",          "linkat",
-                                                 "symlink", "symlinkat", "set_mempolicy", "get_mempolicy", NULL };
+static const char *const allowed_executing[] = { "execve", "execveat", "fork", "vfork", "kill", "tgkill", "tkill",
+                                                 "pidfd_open", "mmap", "mprotect", "mlock", "munlock", "mlock2", "link",
+                                                 "linkat", "symlink", "symlinkat", "set_mempolicy", "get_mempolicy",
+                                                 /* ls(1) and cp(1) complain aloud where these are refused */
+                                                 "getxattr", "lgetxattr", "fgetxattr", "listxattr", "llistxattr",
+                                                 "flistxattr", NULL };
 
 static const char *const allowed_networking[] = { "connect", NULL };
 static const char *const allowed_listening[] = { "bind", "listen", "accept", "accept4", NULL };
@@ -205,7 +208,8 @@ static const uint64_t ioctl_requests[] = {
     FIOCLEX,   FIONCLEX,
     TIOCGWINSZ
 };
-/* Not PR_SET_PDEATHSIG (outlives the daemon), PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_MM. */
+/* Not PR_SET_PDEATHSIG (outlives the daemon; but see add_processes()), PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER,
+ * PR_SET_MM. */
 static const uint64_t prctl_options[] = { PR_SET_NAME,         PR_GET_NAME,    PR_GET_DUMPABLE, PR_CAPBSET_READ,
                                           PR_GET_NO_NEW_PRIVS, PR_GET_SECCOMP, 0x53564d41 /* PR_SET_VMA: names */ };
 static const uint64_t socket_option_levels[] = { SOL_SOCKET, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_IP, IPPROTO_IPV6 };
@@ -300,6 +304,8 @@ static void add_processes(const Generator *generator)
     if (generator->profile & SECCOMP_EXECUTE) {
         ALLOW_IF(generator, "clone", SCMP_A0_64(SCMP_CMP_MASKED_EQ, forbidden, 0));
         ALLOW_IF(generator, "utimensat", SCMP_A1_64(SCMP_CMP_EQ, 0)); /* of a descriptor, not by path */
+        /* What a worker starts dies with it. Nobody can take that back: 0 is not allowed. */
+        ALLOW_IF(generator, "prctl", SCMP_A0_64(SCMP_CMP_EQ, PR_SET_PDEATHSIG), SCMP_A1_64(SCMP_CMP_EQ, SIGKILL));
         return;
     }
     ALLOW_IF(generator, "clone", SCMP_A0_64(SCMP_CMP_MASKED_EQ, forbidden | CLONE_THREAD, CLONE_THREAD));

@@ -141,7 +141,7 @@ CHILD_FUNCTION static const char *prepare_and_execute(const Child *child)
         return "set the parent-death signal of";
     if (getppid() != child->parent)
         _exit(127); /* nobody is left to tell */
-    if (setpgid(0, 0) < 0)
+    if (!options->same_group && setpgid(0, 0) < 0)
         return "make a process group for";
     /* The whole of the new process moves: it has one thread, and "0" means the writer. */
     if (options->cgroup >= 0 && write(options->cgroup, "0", 1) != 1)

@@ -16,6 +16,7 @@ typedef struct SpawnOptions {
     const int *descriptors;         /* descriptors[i] becomes descriptor i of the child; -1: /dev/null */
     size_t descriptor_count;        /* all others are closed in the child */
     int cgroup;                     /* descriptor of a cgroup.procs to move into, or -1 */
+    bool same_group; /* in the process group of the parent: for a program of a sandbox, which keeps to it */
 } SpawnOptions;
 
 typedef struct Process {
