@@ -316,6 +316,25 @@ def ask(writer, *names):
     return [writer.expect("FILE_VERDICT").fields for _ in names]
 
 
+def test_a_question_that_comes_during_a_long_commit_is_answered_after_it(destination):
+    """It is heard while a reader holds up the commit, and nothing comes in afterwards that would wake the writer."""
+    destination.load(frames.file_frames("first", items(1)))
+    reader = sqlite3.connect(destination.path, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM orders").fetchall()
+    writer = destination.start()
+    writer.opened()
+    writer.put(frames.hello() + frames.table("orders", COLUMNS) + frames.file_frames("a", items(2)))
+    harness.wait_for(destination.is_locked, "the transaction")
+    time.sleep(0.3)
+    writer.say(frames.encode("FILE_SEEN", hash=frames.digest(b"b"), size=1, name="b"))
+    time.sleep(0.5)  # several looks at what has come in
+    reader.execute("ROLLBACK")
+    reader.close()
+    writer.expect("FILE_DONE")
+    assert writer.expect("FILE_VERDICT").fields["verdict"] == frames.UNKNOWN
+
+
 def test_files_seen(destination):
     writer = destination.start()
     writer.opened()
