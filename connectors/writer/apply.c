@@ -62,6 +62,7 @@ void apply_abort(Writer *writer)
 void apply_clear(Writer *writer)
 {
     operations_reset(writer);
+    changes_clear(writer);
     sequence_clear(&writer->sequence);
     committed_state_clear(&writer->known);
     free(writer->ensured);
@@ -81,7 +82,8 @@ static int table_ensure(Writer *writer, uint16_t id, Error *error)
     }
     if (writer->ensured[id] == TABLE_READY)
         return 0;
-    const Table *table = sequence_table(&writer->sequence, id);
+    Table visible = changes_visible(sequence_table(&writer->sequence, id));
+    const Table *table = &visible;
     if (writer->destination->ensure_table(writer->handle, table, &writer->batch, error) < 0)
         return -1;
     /* Once per file, however often its columns are replaced: it deletes. */
@@ -116,6 +118,7 @@ static int file_report(Writer *writer, FileEnd outcome, const Frame *end, const 
 
 static void file_over(Writer *writer)
 {
+    changes_reset(writer);
     writer->batch.is_file = false;
     writer->batch.file_name = NULL;
     free(writer->file_name);
@@ -125,6 +128,7 @@ static void file_over(Writer *writer)
 static int file_undo(Writer *writer, FileEnd outcome, const Frame *end, const char *why, Error *error)
 {
     apply_abort(writer);
+    changes_reset(writer);
     writer->rows_seen -= writer->batch.rows;
     return file_report(writer, outcome, end, why, error);
 }
@@ -165,7 +169,9 @@ static int file_end(Writer *writer, const Frame *frame, bool dropped, Error *err
     } else if (writer->sequence.table_count == 0) {
         r = error_set(error, ERROR_INTERNAL, "the worker broke the protocol: a file without a table");
     } else {
-        r = batch_commit(writer, NULL, error);
+        r = writer->changes ? changes_apply(writer, sequence_table(&writer->sequence, 0), error) : 0;
+        if (r == 0)
+            r = batch_commit(writer, NULL, error);
         if (r == 0)
             r = file_report(writer, FILE_END_LOADED, frame, NULL, error);
     }
@@ -248,6 +254,8 @@ static int take_file_rows(Writer *writer, const Frame *frame, Error *error)
     if (table_ensure(writer, frame->rows.table, error) < 0)
         return -1;
     const Table *table = sequence_table(&writer->sequence, frame->rows.table);
+    if (writer->changes)
+        return changes_rows(writer, table, frame, error);
     return writer->destination->write(writer->handle, table, frame, writer->batch.rows + 1, error);
 }
 
@@ -281,6 +289,9 @@ static int take_table(Writer *writer, const Frame *frame, Error *error)
         writer->deferred_clean = false;
         return 0;
     }
+    if (writer->changes && writer->batch.rows > 0)
+        return error_set(error, ERROR_INTERNAL,
+                         "the worker broke the protocol: a table described anew between rows that are being sorted");
     if (frame->table.id < writer->ensured_count && writer->ensured[frame->table.id] == TABLE_READY)
         writer->ensured[frame->table.id] = TABLE_REPLACED;
     writer->deferred_clean = false;

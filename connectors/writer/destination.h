@@ -124,6 +124,11 @@ typedef struct Destination {
      * FIRST_ROW: the 1-based number of the frame's first row in its file (or batch), for messages. */
     int (*write)(void *destination, const Table *table, const Frame *rows, uint64_t first_row, Error *error);
 
+    /* In files of changes (write_mode cdc), TABLE has COLUMN_KEY on the columns that tell its rows apart, which the
+     * table need not keep unique; ensure_table sees to an index on them, and file_begin deletes nothing. There write()
+     * is given DELETE rows with only the keys' values, merge() ends these (every row of such a key is removed), and
+     * then INSERT rows as ever. */
+
     /* --- tables of operations; all NULL where `operations` has only INSERT ---
      *
      * The library coalesces operations per key, converts values, adds the system columns and decides which DDL is

@@ -142,6 +142,11 @@ static int check_columns(const Frame *frame, Error *error)
             return refuse_name(error, "reserved column name", names[i]);
     }
     qsort(names, count, sizeof(*names), compare_names);
+    for (uint32_t i = 0; i < count; i++)
+        if (frame->table.columns[i].flags & COLUMN_IS_DELETED &&
+            (i + 1 < count || i == 0 || frame->table.columns[i].type != COLUMN_BOOLEAN))
+            return refuse_name(error, "a mark of deletion that is not a boolean last of all, in table",
+                               frame->table.name);
     for (uint32_t i = 1; i < count; i++)
         if (compare_names(&names[i - 1], &names[i]) == 0)
             return refuse_name(error, "a table has two columns called", names[i]);
@@ -206,7 +211,7 @@ static const uint16_t *accepted_tags(SequenceTable *table, Operation operation, 
     uint16_t *accepts = xcalloc(count, sizeof(*accepts));
     for (size_t i = 0; i < count; i++) {
         const FrameColumn *column = &table->table.columns[i];
-        bool key = column->flags & COLUMN_KEY, required = column->flags & COLUMN_REQUIRED;
+        bool key = column->flags & (COLUMN_KEY | COLUMN_SEQUENCE), required = column->flags & COLUMN_REQUIRED;
         for (unsigned tag = 0; tag < _VALUE_TAG_MAX; tag++) {
             bool good = any_type || column_type_accepts(column->type, (ValueTag)tag);
             if (tag == VALUE_NULL)
@@ -288,7 +293,9 @@ static int refuse_value(const Sequence *sequence, const Table *table, size_t col
         error_set(error, ERROR_DATA, "%s", fault);
     else if (value->tag == VALUE_NULL || value->tag == VALUE_ABSENT)
         error_set(error, ERROR_DATA, "no value, but %s",
-                  described->flags & COLUMN_KEY ? "it is part of the key" : "the column is required");
+                  described->flags & COLUMN_KEY        ? "it is part of the key"
+                  : described->flags & COLUMN_SEQUENCE ? "it tells which row is the latest"
+                                                       : "the column is required");
     else
         error_set(error, ERROR_INTERNAL, "the worker broke the protocol: a value of another type (%d) in a %s column",
                   (int)value->tag, column_type_name(described->type));

@@ -4,6 +4,7 @@
  * (apply.c) and the loop (writer.c).
  */
 #include "connectors/writer/sequence.h"
+#include "connectors/writer/spool.h"
 #include "connectors/writer/target.h"
 #include "lib/system/channel.h"
 
@@ -43,6 +44,11 @@ struct Writer {
     bool batch_changed; /* something was done in the open batch */
     int64_t sync_began_us;
 
+    /* changes.c: write_mode cdc */
+    int changes_fd; /* -1: another write mode */
+    Spool *changes; /* of the open file */
+    Buffer change_order, change_payload;
+
     /* control.c */
     bool cancelled;
     bool worker_gone;
@@ -80,3 +86,20 @@ int operations_flush(Writer *writer, Error *error);
 /* At the end of a full sync, after a flush: what was not seen is deleted. */
 int operations_delete_unseen(Writer *writer, Error *error);
 void operations_reset(Writer *writer);
+
+/* --- changes.c: files of changes --- */
+int changes_open(Writer *writer, Error *error); /* before the sandbox */
+/* Takes rows of the open file; TABLE as the worker describes it. */
+int changes_rows(Writer *writer, const Table *table, const Frame *rows, Error *error);
+/* At the end of the file: each key's latest row into the destination. */
+int changes_apply(Writer *writer, const Table *table, Error *error);
+void changes_reset(Writer *writer); /* forgets what was taken */
+void changes_clear(Writer *writer);
+/* TABLE without what the destination does not see. Borrows from it. */
+static inline Table changes_visible(const Table *table)
+{
+    Table visible = *table;
+    if (visible.column_count > 1 && visible.columns[visible.column_count - 1].flags & COLUMN_IS_DELETED)
+        visible.column_count--;
+    return visible;
+}

@@ -26,6 +26,7 @@ typedef struct Begin {
     json_t *configuration; /* owned */
     const char *only_table;
     uint64_t max_value_size;
+    bool changes; /* write_mode cdc */
     bool get_state;
     const json_t *set_state; /* NULL: not asked for; may be JSON null */
 } Begin;
@@ -86,6 +87,8 @@ static int receive_begin(Writer *writer, Begin *ret, Error *error)
         return error_set(error, ERROR_INTERNAL, "the configuration in BEGIN names no connection");
     ret->get_state = json_is_true(json_object_get(configuration, "get_state"));
     ret->set_state = json_object_get(configuration, "set_state");
+    const char *write_mode = json_string_value(json_object_get(configuration, "write_mode"));
+    ret->changes = write_mode && strcmp(write_mode, "cdc") == 0;
     ret->only_table = json_string_value(json_object_get(configuration, "dest_table"));
     ret->max_value_size = number_of(configuration, "max_value_size", DEFAULT_MAX_VALUE_SIZE);
     const char *run_id = json_string_value(json_object_get(configuration, "run_id"));
@@ -135,7 +138,8 @@ static int open_destination(Writer *writer, const Begin *begin, Error *error)
     const Destination *destination = writer->destination;
     SandboxPolicy policy = { .network = SANDBOX_NETWORK_NONE };
     if (destination->open(&writer->handle, writer, begin->configuration, &policy, error) < 0 ||
-        enter_sandbox(writer, begin, &policy, error) < 0 || destination->connect(writer->handle, error) < 0 ||
+        (begin->changes && changes_open(writer, error) < 0) || enter_sandbox(writer, begin, &policy, error) < 0 ||
+        destination->connect(writer->handle, error) < 0 ||
         destination->read_state(writer->handle, &writer->known, error) < 0)
         return -1;
     writer->rules.handle = writer->handle;
@@ -230,12 +234,14 @@ static int run_operations(Writer *writer, Channel *pipe, Error *error)
 static int run_sync(Writer *writer, const Begin *begin, Error *error)
 {
     const Destination *destination = writer->destination;
+    /* A row of a file of changes is an upsert, or a deletion, as its last column says. */
     unsigned insert = OPERATION_BIT(OPERATION_INSERT);
+    unsigned file_operations = begin->changes ? OPERATION_BIT(OPERATION_UPSERT) : insert;
     sequence_init(&writer->sequence,
                   &(SequenceRules){ .files = writer->files,
                                     .rows = !writer->files,
                                     .only_table = begin->only_table,
-                                    .operations = destination->operations & (writer->files ? insert : ~insert),
+                                    .operations = destination->operations & (writer->files ? file_operations : ~insert),
                                     .truncate = destination->soft_delete && !writer->files,
                                     .max_value_size = begin->max_value_size,
                                     .destination = destination->program });
@@ -296,7 +302,7 @@ int writer_main(int argc, char *argv[], const Destination *destination)
         fprintf(stderr, "%s: %s\n", destination->program, message);
         return EXIT_FAILURE;
     }
-    Writer writer = { .destination = destination };
+    Writer writer = { .destination = destination, .changes_fd = -1 };
     _cleanup_(begin_clear) Begin begin = { 0 };
     channel_init(&writer.control, FD_CONTROL, FRAME_CONTROL_MAX);
     int r = run(&writer, &begin, &error);

@@ -5,6 +5,8 @@
  */
 #include "lib/basics/path.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -101,4 +103,17 @@ bool path_is_below(const char *path, const char *folder)
     if (strcmp(folder, "/") == 0)
         return true;
     return strncmp(path, folder, n) == 0 && (path[n] == '/' || path[n] == '\0');
+}
+
+/* Not every file system has O_TMPFILE. */
+int path_open_nameless(const char *folder)
+{
+    int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT))
+        return fd;
+    _cleanup_(freep) char *name = xasprintf("%s/.wherry-XXXXXX", folder);
+    fd = mkostemp(name, O_CLOEXEC);
+    if (fd >= 0)
+        unlink(name);
+    return fd;
 }

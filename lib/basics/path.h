@@ -14,3 +14,5 @@ typedef struct PathCache {
 char *path_canonical_cached(PathCache *cache, const char *path);
 void path_cache_clear(PathCache *cache);
 bool path_is_below(const char *path, const char *folder); /* or FOLDER itself; both canonical */
+/* A new file in FOLDER that has no name and is gone when it is closed, for reading and writing; -1 with errno. */
+int path_open_nameless(const char *folder);

@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <math.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "connectors/writer/session.h"
 #include "lib/basics/text.h"
@@ -24,13 +25,13 @@ enum {
     RULE_TRUNCATE = 4,
     RULE_ONE_TABLE = 8,
     RULE_INSERT_ONLY = 16,
-    RULE_HISTORY = 32,
+    RULE_HISTORY = 32, /* with RULE_FILES: files of changes */
     RULE_FULL = 64,
     RULE_LITTLE_MEMORY = 128
 };
 
 typedef struct Memory {
-    bool in_batch, is_file;
+    bool in_batch, is_file, is_changes;
     uint8_t begun[FRAME_TABLES_MAX], ensured[FRAME_TABLES_MAX];
     uint64_t batch_rows, committed_rows, sequence;
     unsigned calls, fail_every;
@@ -208,10 +209,13 @@ static int memory_write(void *destination, const Table *table, const Frame *rows
 {
     Memory *memory = destination;
     bool insert = rows->rows.operation == OPERATION_INSERT;
-    assert(memory->in_batch && rows->rows.count > 0 && insert == memory->is_file);
-    if (insert)
-        assert(memory->ensured[table->id] && memory->begun[table->id] && first_row == memory->batch_rows + 1);
-    else
+    assert(memory->in_batch && rows->rows.count > 0);
+    assert(insert == memory->is_file || (memory->is_changes && rows->rows.operation == OPERATION_DELETE));
+    if (memory->is_file)
+        assert(memory->ensured[table->id] && memory->begun[table->id]);
+    if (insert && !memory->is_changes)
+        assert(first_row == memory->batch_rows + 1);
+    if (!memory->is_file)
         assert(memory_table(memory, table->name)->column_count == table->column_count);
     RowCursor cursor = row_cursor(rows);
     Value *values = xcalloc(table->column_count, sizeof(*values));
@@ -235,7 +239,7 @@ static int memory_write(void *destination, const Table *table, const Frame *rows
 static int memory_merge(void *destination, const Table *table, Error *error)
 {
     Memory *memory = destination;
-    assert(memory->in_batch && memory_table(memory, table->name));
+    assert(memory->in_batch && (memory->is_changes || memory_table(memory, table->name)));
     buffer_reset(&memory->last_key);
     return outcome(memory, error);
 }
@@ -264,7 +268,7 @@ static int memory_commit(void *destination, const Batch *batch, Error *error)
 {
     Memory *memory = destination;
     assert(memory->in_batch && batch->is_file == memory->is_file);
-    assert(!batch->is_file || batch->rows == memory->batch_rows);
+    assert(!batch->is_file || memory->is_changes || batch->rows == memory->batch_rows);
     memory->batch_rows = batch->rows;
     if (outcome(memory, error) < 0)
         return -1;
@@ -331,6 +335,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static Memory memory;
     memory = (Memory){ .fail_every = failures & 15, .fail_kind = failures & 16 ? ERROR_DATA : ERROR_TEMPORARY };
     Destination destination = memory_destination;
+    unsigned operations = rules & RULE_INSERT_ONLY ? OPERATION_BIT(OPERATION_INSERT) : ~OPERATION_BIT(OPERATION_INSERT);
+    int changes_fd = -1;
+    if (rules & RULE_FILES) {
+        operations = OPERATION_BIT(rules & RULE_HISTORY ? OPERATION_UPSERT : OPERATION_INSERT);
+        memory.is_changes = rules & RULE_HISTORY;
+        changes_fd = memory.is_changes ? memfd_create("changes", MFD_CLOEXEC) : -1;
+    }
     destination.names_ignore_case = rules & RULE_NO_CASE;
     json_t *dropped = rules & RULE_ONE_TABLE ? json_pack("[s]", "orders") : NULL;
     Writer writer = { .destination = &destination,
@@ -346,14 +357,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                       .drop_tables = dropped,
                       .full = rules & RULE_FULL,
                       .coalesce_memory = rules & RULE_LITTLE_MEMORY ? 1 : 1 << 20,
+                      .changes_fd = changes_fd,
+                      .changes =
+                          changes_fd < 0 ? NULL : spool_new(changes_fd, rules & RULE_LITTLE_MEMORY ? 1 : 1 << 20),
                       .commit_interval_ms = failures & 32 ? 3600000 : 0 };
     sequence_init(&writer.sequence, &(SequenceRules){ .files = rules & RULE_FILES,
                                                       .rows = !(rules & RULE_FILES),
                                                       .truncate = rules & RULE_TRUNCATE,
                                                       .only_table = rules & RULE_ONE_TABLE ? "orders" : NULL,
-                                                      .operations = rules & (RULE_INSERT_ONLY | RULE_FILES)
-                                                                        ? OPERATION_BIT(OPERATION_INSERT)
-                                                                        : ~OPERATION_BIT(OPERATION_INSERT),
+                                                      .operations = operations,
                                                       .max_value_size = MAX_VALUE,
                                                       .destination = "destination-memory" });
     Error error = { 0 };

@@ -68,7 +68,33 @@ grows = (
 )
 
 
+IS_DELETED, SEQUENCE = 64, 8
+changes = frames.table(
+    "orders", [("id", "integer", KEY), ("at", "decimal", SEQUENCE), ("v", "string"), ("d", "boolean", IS_DELETED)]
+)
+
+
+def changed(key, at, deleted=False):
+    return [key, frames.decimal(at), "v", deleted]
+
+
+def change_file(name, *items):
+    return frames.file_frames(name, items, operation="upsert")
+
+
 STREAMS = {
+    "changes": (
+        FILES | HISTORY,
+        0,
+        changes + change_file("a", changed(2, "1"), changed(1, "-1.5"), changed(1, "0", True), changed(2, "0.5"))
+        + change_file("b", changed(1, "7")) + change_file("c") + end,
+    ),
+    "changes-spilled": (
+        FILES | HISTORY | LITTLE_MEMORY,
+        0,
+        changes + change_file("a", *[changed(i % 7, str(i)) for i in range(50)]) + end,
+    ),
+    "changes-tied": (FILES | HISTORY, 0, changes + change_file("a", changed(1, "1"), changed(1, "1.0")) + end),
     "files": (FILES, 0, table + good + frames.file_frames("b", []) + end),
     "file-failed": (FILES, 0, table + frames.file_frames("a", [ROW], outcome=frames.FAILED) + good + end),
     "file-changed": (FILES, 0, table + frames.file_frames("a", [ROW], hash=bytes(32)) + good + end),

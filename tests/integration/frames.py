@@ -152,12 +152,12 @@ def digest(content):
     return hashlib.sha256(content).digest()
 
 
-def file_frames(name, items, content=None, outcome=LOADED, per_frame=1000, **end):
+def file_frames(name, items=(), content=None, outcome=LOADED, per_frame=1000, operation="insert", **end):
     """FILE_BEGIN, ROWS, FILE_END of a file whose hash is that of CONTENT (its name, if not given)."""
     hash_ = digest(name.encode() if content is None else content)
     items = list(items)
     parts = [encode("FILE_BEGIN", hash=hash_, size=1, name=name)]
-    parts += [rows(items[i : i + per_frame]) for i in range(0, len(items), per_frame)]
+    parts += [rows(items[i : i + per_frame], operation=operation) for i in range(0, len(items), per_frame)]
     end = {"hash": hash_, "rows": len(items), "error": "" if outcome == LOADED else "bad file", **end}
     return b"".join(parts) + encode("FILE_END", outcome=outcome, **end)
 

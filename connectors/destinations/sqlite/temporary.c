@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "lib/basics/buffer.h"
+#include "lib/basics/path.h"
 
 #define TEMPORARY_FILES 4
 #define TEMPORARY_SECTOR 4096
@@ -171,26 +172,13 @@ static int vfs_delete(sqlite3_vfs *base, const char *name, int sync_folder)
     return fd >= 0 && ftruncate(fd, 0) == 0 && fsync(fd) == 0 ? SQLITE_OK : r;
 }
 
-/* Not every file system has O_TMPFILE. */
-static int open_nameless(const char *folder)
-{
-    int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT))
-        return fd;
-    _cleanup_(freep) char *name = xasprintf("%s/.wherry-XXXXXX", folder);
-    fd = mkostemp(name, O_CLOEXEC);
-    if (fd >= 0)
-        unlink(name);
-    return fd;
-}
-
 int temporary_vfs_new(const char *folder, TemporaryVfs **ret, Error *error)
 {
     TemporaryVfs *vfs = xcalloc(1, sizeof(*vfs));
     for (size_t i = 0; i < TEMPORARY_FILES; i++)
         vfs->files[i] = -1;
     for (size_t i = 0; i < TEMPORARY_FILES; i++) {
-        vfs->files[i] = open_nameless(folder);
+        vfs->files[i] = path_open_nameless(folder);
         if (vfs->files[i] < 0) {
             error_set_errno(error, ERROR_TEMPORARY, errno, "cannot create a temporary file in \"%s\"", folder);
             temporary_vfs_free(vfs);
