@@ -245,16 +245,32 @@ static void mask_decoded(Mask *mask, const char *text, size_t n)
     mask_add(mask, decoded);
 }
 
+/* libpq's other places for it: "host=db password=x", "password='x y'", "…?user=me&password=x". */
+static const char *password_setting(const char *text, size_t *ret_n)
+{
+    static const char setting[] = "password=";
+    for (const char *at = text; (at = strstr(at, setting)); at++) {
+        if (at > text && !strchr(" \t\n?&", at[-1]))
+            continue;
+        at += strlen(setting);
+        bool quoted = *at == '\'';
+        at += quoted;
+        *ret_n = strcspn(at, quoted ? "'" : " \t\n&#");
+        return *ret_n > 0 ? at : NULL;
+    }
+    return NULL;
+}
+
 const char *secret_in_url(const char *text, size_t *ret_n)
 {
     const char *authority = strstr(text, "://");
     if (!authority)
-        return NULL;
+        return password_setting(text, ret_n);
     authority += 3;
     const char *at = memrchr(authority, '@', strcspn(authority, "/?#"));
     const char *colon = at ? memchr(authority, ':', (size_t)(at - authority)) : NULL;
     if (!colon || colon + 1 == at)
-        return NULL;
+        return password_setting(text, ret_n);
     *ret_n = (size_t)(at - colon - 1);
     return colon + 1;
 }
@@ -273,6 +289,19 @@ static bool is_reference(const json_t *value)
     return json_is_string(json_object_get(reference, "kind")) && json_is_string(json_object_get(reference, "name"));
 }
 
+/* A variable of the daemon's environment that may be there; most of them are no secrets. */
+static json_t *fetch_variable(const json_t *reference, Mask *mask)
+{
+    const char *name = json_string_value(json_object_get(reference, "name"));
+    const char *value = getenv(name);
+    if (!value || !*value || utf8_valid_length(value, strlen(value)) < strlen(value))
+        return json_null();
+    if (strstr(name, "PASSWORD"))
+        mask_add(mask, value);
+    mask_url_password(mask, value);
+    return json_string(value);
+}
+
 /* The value to put in VALUE's place; NULL: none, VALUE stays (and was resolved inside). */
 static int resolve_value(json_t *value, Mask *mask, json_t **ret, Error *error)
 {
@@ -282,6 +311,10 @@ static int resolve_value(json_t *value, Mask *mask, json_t **ret, Error *error)
     if (!is_reference(value))
         return secret_resolve(value, mask, error);
     const json_t *reference = json_object_get(value, "$secret");
+    if (strcmp(json_string_value(json_object_get(reference, "kind")), "variable") == 0) {
+        *ret = fetch_variable(reference, mask);
+        return 0;
+    }
     if (json_object_get(reference, "minimum")) {
         int r = fetch_key(reference, mask, ret, error);
         if (r < 0)
@@ -306,6 +339,8 @@ int secret_resolve(json_t *value, Mask *mask, Error *error)
     void *next;
     size_t i;
     json_object_foreach_safe (value, next, key, child) {
+        if (strcmp(key, "password") == 0 && json_is_string(child))
+            mask_add(mask, json_string_value(child));
         if (resolve_value(child, mask, &resolved, error) < 0)
             return -1;
         if (resolved)

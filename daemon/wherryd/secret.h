@@ -2,7 +2,8 @@
 /*
  * Secret references: {"$secret": {"kind": "env"|"file"|"credential", "name": "…"}}. Of key material, which is bytes and
  * becomes base64 text, also {"prefix": written as env:NAME or secrets:/path, "minimum", "maximum": bytes (maximum 0:
- * any), "at": [file, line, column]}.
+ * any), "at": [file, line, column]}. A destination's own defaults may be of kind "variable": text of the daemon's
+ * environment, or null.
  */
 #include <jansson.h>
 
@@ -15,5 +16,5 @@
  * inside urls. ERROR_CONFIGURATION names the reference, never a value. */
 int secret_resolve(json_t *value, Mask *mask, Error *error);
 
-/* The password of "scheme://user:password@host", or NULL. */
+/* The password of "scheme://user:password@host", "…?password=x" or "host=db password=x", or NULL. */
 const char *secret_in_url(const char *text, size_t *ret_n);

@@ -101,10 +101,13 @@ def command_line(pid):
         return ""
 
 
+lasting = set()  # children that serve more than one test: whoever starts one ends it
+
+
 def leftovers():
     """Ends what is still our child, and returns how it was called. Empty when a test cleaned up as it should."""
     found = []
-    for child in children():
+    for child in set(children()) - lasting:
         name = command_line(child)  # empty: it has ended, and only waits to be reaped
         if name:
             found.append(f"{child} {name}")

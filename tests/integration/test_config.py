@@ -56,7 +56,7 @@ def test_examples_fit_the_schema(schema, example):
         {"retry_cap": 0},
         {"source": {"type": "files"}},
         {"source": {"type": "files", "dir": "in", "wach": True}},
-        {"destination": {"type": "postgres"}},
+        {"destination": {"type": "postgres", "port": 1}},
         {"sandbox": "loose"},
         {"sandbox": {"ports": [0]}},
         {"max_value_size": "1T"},

@@ -1,0 +1,132 @@
+"""A private PostgreSQL 15, on a Unix socket in a folder of its own, that ends with the tests.
+
+initdb and postgres refuse to be run by root, who runs them as "nobody" then. The server dies with the process that started it
+(parent-death signal); no cluster of the system is ever touched.
+"""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+import harness
+
+BINARIES = Path("/usr/lib/postgresql/15/bin")
+SETTINGS = {
+    "listen_addresses": "",
+    "max_connections": "50",
+    "shared_buffers": "64MB",
+    "autovacuum": "off",
+    "log_min_messages": "warning",
+    "log_line_prefix": "%p ",
+}
+PORT = 5432  # of the socket's name, nothing listens on it
+
+
+def as_owner():
+    """What to put in front of a command, and the user it then runs as."""
+    if os.geteuid() != 0:
+        return [], pwd.getpwuid(os.geteuid()).pw_name
+    user = pwd.getpwnam("nobody")
+    return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"], "nobody"
+
+
+class Server:
+    """One cluster. `url(database)` names it; `query` and `execute` run SQL through psql as its superuser."""
+
+    def __init__(self, **settings):
+        self.settings = {**SETTINGS, **settings}
+        self.prefix, self.user = as_owner()
+        # short: a socket's path has at most 107 bytes
+        self.root = Path(tempfile.mkdtemp(prefix="wherry-pg-", dir="/tmp"))
+        self.data, self.log_path = self.root / "data", self.root / "log"
+        if self.prefix:
+            shutil.chown(self.root, "nobody")
+        self.root.chmod(0o755)
+        subprocess.run(
+            [*self.prefix, str(BINARIES / "initdb"), "-D", str(self.data), "--auth=trust", "--no-sync"]
+            + ["--encoding=UTF8", "--locale=C.UTF-8", f"--username={self.user}"],
+            check=True,
+            capture_output=True,
+            cwd="/",
+        )
+        self.process = None
+        self.databases = 0
+        self.start()
+
+    # --- starting and stopping ---
+
+    def start(self, **settings):
+        options = [f"-c{name}={value}" for name, value in {**self.settings, **settings}.items()]
+        death = ["setpriv", "--pdeathsig=KILL"] if not self.prefix else [*self.prefix, "--pdeathsig=KILL"]
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                [*death, str(BINARIES / "postgres"), "-D", str(self.data), f"-cunix_socket_directories={self.root}"]
+                + options,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+            )
+        harness.lasting.add(self.process.pid)
+        harness.wait_for(self.is_ready, "PostgreSQL to be ready")
+
+    def is_ready(self):
+        assert self.process.poll() is None, f"PostgreSQL ended:\n{self.log()}"
+        command = [str(BINARIES / "pg_isready"), "-q", "-h", str(self.root), "-d", "postgres"]
+        return subprocess.run(command).returncode == 0
+
+    def stop(self, number=signal.SIGINT):
+        """SIGINT: every session is ended ("fast"); SIGQUIT: as a crash."""
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(number)
+            self.process.wait(harness.TIMEOUT_S)
+        if self.process:
+            harness.lasting.discard(self.process.pid)
+        self.process = None
+
+    def restart(self, number=signal.SIGINT, **settings):
+        self.stop(number)
+        self.start(**settings)
+
+    def close(self):
+        self.stop(signal.SIGQUIT)
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def log(self):
+        return self.log_path.read_text(errors="replace")
+
+    # --- using it ---
+
+    def create_database(self):
+        """A new one; its name."""
+        self.databases += 1
+        name = f"test{self.databases}"
+        self.execute(f"CREATE DATABASE {name}", database="postgres")
+        return name
+
+    def url(self, database):
+        return f"postgresql:///{database}?host={self.root}&user={self.user}"
+
+    def psql(self, *arguments, database, sql=None, status=0):
+        done = subprocess.run(
+            ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", self.url(database), *arguments],
+            input=sql or "",
+            capture_output=True,
+            encoding="utf-8",
+            env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "PGTZ": "UTC"},
+        )
+        assert status is None or done.returncode == status, f"{sql or arguments}: {done.stderr}"
+        return done
+
+    def execute(self, *statements, database):
+        self.psql(database=database, sql=";\n".join(statements) + ";\n")
+
+    def query(self, sql, database):
+        """Rows of texts; NULL is None."""
+        done = self.psql("-A", "-t", "-F\x1f", "-R\x1e", "-P", "null=\x1d", "-c", sql, database=database)
+        text = done.stdout.removesuffix("\n")
+        return [tuple(None if v == "\x1d" else v for v in row.split("\x1f")) for row in text.split("\x1e") if row]
