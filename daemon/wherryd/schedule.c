@@ -134,7 +134,7 @@ void schedule_finished(ScheduleEntry *entry, int64_t now_ms, ScheduleOutcome out
         return;
     }
     entry->failures += entry->failures < UINT32_MAX;
-    if (retries)
+    if (retries && outcome != SCHEDULE_FAILED_HELD)
         entry->retry_at_ms =
             outcome == SCHEDULE_FAILED_CONFIGURATION ? SCHEDULE_NEVER : retry_time(entry, now_ms, random);
 }

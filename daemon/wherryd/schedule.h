@@ -9,6 +9,7 @@
  * - a failed one is retried after a backoff with full jitter: uniform up to 30 s, 60 s, 120 s … min(frequency, 1 h), at
  * least SCHEDULE_BACKOFF_FLOOR_MS. Once the backoff would reach the frequency itself, the next slot is the retry. A run
  * that succeeds ends it. Manual connections are not retried;
+ * - one that failed since another program holds its destination waits for its next slot;
  * - a configuration error waits for schedule_reconfigured(), or for the next start of the daemon (its environment may
  * have been what was wrong), which then tries once, at once;
  * - never twice for the same slot. A clock set back does not make it wait for more than one frequency longer: by up to
@@ -30,8 +31,9 @@ typedef enum ScheduleOutcome {
     SCHEDULE_SUCCEEDED,
     SCHEDULE_FAILED, /* also: stalled, and found without an end after the daemon died */
     SCHEDULE_FAILED_CONFIGURATION,
-    SCHEDULE_CANCELLED,  /* by a user: the next slot is next */
-    SCHEDULE_INTERRUPTED /* by the daemon's own stop: due at once when it is back, unless manual */
+    SCHEDULE_FAILED_HELD, /* another program keeps what is needed: no retry but the next slot */
+    SCHEDULE_CANCELLED,   /* by a user: the next slot is next */
+    SCHEDULE_INTERRUPTED  /* by the daemon's own stop: due at once when it is back, unless manual */
 } ScheduleOutcome;
 
 typedef struct ScheduleEntry {

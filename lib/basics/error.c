@@ -159,7 +159,7 @@ const char *error_kind_name(ErrorKind kind)
         [ERROR_NONE] = "none",         [ERROR_CONFIGURATION] = "configuration",
         [ERROR_DATA] = "data",         [ERROR_TEMPORARY] = "temporary",
         [ERROR_CHANGED] = "changed",   [ERROR_CANCELLED] = "cancelled",
-        [ERROR_INTERNAL] = "internal",
+        [ERROR_INTERNAL] = "internal", [ERROR_HELD] = "held",
     };
     return kind < _ERROR_KIND_MAX ? names[kind] : "unknown";
 }

@@ -22,6 +22,7 @@ typedef enum ErrorKind {
     ERROR_CHANGED,       /* a file changed while it was read: it waits for the next run */
     ERROR_CANCELLED,
     ERROR_INTERNAL, /* broken protocol, out of memory: a defect of ours or of a hostile program */
+    ERROR_HELD,     /* another program keeps what is needed, maybe for hours: the next due time, no backoff */
     _ERROR_KIND_MAX,
 } ErrorKind;
 

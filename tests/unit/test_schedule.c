@@ -784,6 +784,16 @@ static void test_configuration_error(void **state)
     assert_int_equal(schedule_due(&entry, slot + 3 * HOUR), slot + 3 * HOUR);
 }
 
+static void test_destination_held_by_another_program(void **state)
+{
+    ScheduleEntry entry;
+    int64_t slot = served(&entry), next = schedule_next_slot(&entry, slot + SECOND);
+    schedule_started(&entry, slot, false);
+    schedule_finished(&entry, slot + SECOND, SCHEDULE_FAILED_HELD, false, 1);
+    assert_int_equal(schedule_due(&entry, slot + 2 * SECOND), next);
+    assert_int_equal(entry.failures, 1);
+}
+
 static void test_manual(void **state)
 {
     ScheduleEntry entry = { .phase_hash = 7 };
@@ -850,6 +860,7 @@ int main(void)
         cmocka_unit_test(test_backoff),
         cmocka_unit_test(test_backoff_of_frequent),
         cmocka_unit_test(test_configuration_error),
+        cmocka_unit_test(test_destination_held_by_another_program),
         cmocka_unit_test(test_manual),
         cmocka_unit_test(test_manual_of_paused),
         cmocka_unit_test(test_cancelled_and_interrupted),
