@@ -53,6 +53,10 @@ static const Command COMMANDS[] = {
       "run one pipeline file once; needs no daemon",
       "What it did is kept in --state-dir, by default one under $XDG_STATE_HOME; \"wherryctl files FILE.yaml\" lists the\n"
       "files that it has seen, \"wherryctl requeue FILE.yaml NAME\" has the next run load one again.", command_run },
+    { "draft", "FILE…", 1, ANY_NUMBER, 0, "print a pipeline file for data files; needs no daemon",
+      "Names, types and the way the files are written are taken from their beginnings, of all FILEs together. What is\n"
+      "not certain is a comment. CSV and NDJSON, also compressed.",
+      command_draft },
     { "help", "[COMMAND]", 0, 1, 0, "explain wherryctl or one command", NULL, command_help },
 };
 /* clang-format on */

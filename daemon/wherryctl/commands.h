@@ -73,5 +73,6 @@ int command_files(const Options *options, char *const *arguments, size_t count);
 int command_requeue(const Options *options, char *const *arguments, size_t count);
 int command_state(const Options *options, char *const *arguments, size_t count); /* state.c */
 int command_check(const Options *options, char *const *arguments, size_t count); /* local.c */
+int command_draft(const Options *options, char *const *arguments, size_t count); /* draft.c */
 int command_run(const Options *options, char *const *arguments, size_t count);
 int command_help(const Options *options, char *const *arguments, size_t count); /* commands.c */

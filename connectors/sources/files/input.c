@@ -155,3 +155,21 @@ int text_input_more(TextInput *input, Error *error)
     input->ended = true;
     return TEXT_INPUT_E_END;
 }
+
+int text_input_line(TextInput *input, char **ret, size_t *ret_length, Error *error)
+{
+    for (;;) {
+        char *begin = input->data + input->begin;
+        size_t n = input->end - input->begin;
+        char *feed = n > 0 ? memchr(begin, '\n', n) : NULL;
+        if (feed || (input->ended && n > 0)) {
+            *ret = begin;
+            *ret_length = feed ? (size_t)(feed - begin) : n;
+            input->begin += *ret_length + (feed != NULL);
+            return 0;
+        }
+        int r = input->ended ? TEXT_INPUT_E_END : text_input_more(input, error);
+        if (r < 0 || (r == TEXT_INPUT_E_END && input->begin == input->end))
+            return r;
+    }
+}

@@ -45,6 +45,9 @@ enum { TEXT_INPUT_E_END = 1 };
  * caller's to add. Doubles what is there, so that starting a record again costs little however long it is. */
 int text_input_more(TextInput *input, Error *error);
 
+/* The next line without its line feed, in the window, consumed. TEXT_INPUT_E_END: there is none. */
+int text_input_line(TextInput *input, char **ret, size_t *ret_length, Error *error);
+
 /* Whether a byte that is no text stands at `end`, for showing it. */
 static inline bool text_input_has_bad_byte(const TextInput *input)
 {

@@ -263,29 +263,14 @@ static bool is_blank(const char *line, size_t n)
     return n == 0;
 }
 
-/* The next line, without its line feed. */
 static int next_line(NdjsonReader *ndjson, char **ret, size_t *ret_length, Error *error)
 {
-    TextInput *input = ndjson->reader.input;
-    for (;;) {
-        char *begin = input->data + input->begin;
-        size_t n = input->end - input->begin;
-        char *feed = n > 0 ? memchr(begin, '\n', n) : NULL;
-        if (feed || (input->ended && n > 0)) {
-            *ret = begin;
-            *ret_length = feed ? (size_t)(feed - begin) : n;
-            input->begin += *ret_length + (feed != NULL);
-            return 0;
-        }
-        int r = input->ended ? TEXT_INPUT_E_END : text_input_more(input, error);
-        if (r == TEXT_INPUT_E_END && input->begin == input->end)
-            return FILE_READER_E_END;
-        if (r < 0) {
-            ndjson->reader.row++;
-            ndjson->reader.line++;
-            return reader_place(&ndjson->reader, NULL, error);
-        }
-    }
+    int r = text_input_line(ndjson->reader.input, ret, ret_length, error);
+    if (r >= 0)
+        return r == TEXT_INPUT_E_END ? FILE_READER_E_END : 0;
+    ndjson->reader.row++;
+    ndjson->reader.line++;
+    return reader_place(&ndjson->reader, NULL, error);
 }
 
 static int ndjson_read(FileReader *reader, RowsWriter *rows, Error *error)
