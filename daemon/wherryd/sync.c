@@ -51,9 +51,10 @@ static void begin_worker(Sync *sync)
     _cleanup_(freep) char *configuration = json_dumps(sync->worker_begin, JSON_COMPACT);
     json_decref(sync->worker_begin);
     sync->worker_begin = NULL;
+    bool full = sync->options.full && !sync->ledger; /* operations from nothing; files are loaded again by hash */
     Frame begin = { .type = FRAME_BEGIN,
                     .begin = { .configuration = frame_text(configuration),
-                               .state = frame_text(sync->committed_state) } };
+                               .state = frame_text(full ? "{}" : sync->committed_state) } };
     program_send(&sync->worker.program, &begin);
     free(take_ptr(sync->committed_state));
 }

@@ -323,8 +323,8 @@ static const Case yaml_cases[] = {
       "add these two lines, with the folder to read:\nsource:\n  {type: "
       "files, dir: /srv/incoming}\norders.yaml:1:1: missing key \"destination\": where rows go, such as {type: sqlite, "
       "path: data.db}\norders.yaml:1:1: unknown key \"a\"; here may stand source, destination, connector, frequency, "
-      "paused, max_value_size, stall_timeout, commit_interval, log_level, sandbox, file_pattern, format, csv, "
-      "encoding, dest_table, write_mode, columns, retry_cap, source_manifest or quarantine" },
+      "paused, max_value_size, stall_timeout, commit_interval, log_level, sandbox, naming, history, on_schema_change, "
+      "strip_nul, file_pattern, format, csv, encoding, dest_table, write_mode, columns, retry_cap, source_manifest or quarantine" },
     { "a: !env [x]\n", "orders.yaml:1:9: \"!env\" needs a name after it, such as !env PASSWORD" },
     { "a: !file {x: y}\n", "orders.yaml:1:10: \"!file\" needs a name after it, such as !file /etc/wherry/password" },
     { "a: \"\\0\"\n", "orders.yaml:1:4: the text holds a NUL character; leave it out" },
@@ -341,8 +341,8 @@ static const Case yaml_cases[] = {
       "add these two lines, with the folder to read:\nsource:\n  {type: "
       "files, dir: /srv/incoming}\norders.yaml:1:1: missing key \"destination\": where rows go, such as {type: sqlite, "
       "path: data.db}\norders.yaml:1:1: unknown key \"\"; here may stand source, destination, connector, frequency, "
-      "paused, max_value_size, stall_timeout, commit_interval, log_level, sandbox, file_pattern, format, csv, "
-      "encoding, dest_table, write_mode, columns, retry_cap, source_manifest or quarantine" },
+      "paused, max_value_size, stall_timeout, commit_interval, log_level, sandbox, naming, history, on_schema_change, "
+      "strip_nul, file_pattern, format, csv, encoding, dest_table, write_mode, columns, retry_cap, source_manifest or quarantine" },
     { "a: @x\n", "orders.yaml:1:4: not valid YAML: plain scalar cannot start with '@'" },
     { "a: `x`\n", "orders.yaml:1:4: not valid YAML: plain scalar cannot start with '`'" },
     { "a: %x\n", "orders.yaml:1:4: not valid YAML: plain scalar cannot start with '%'" },
@@ -416,6 +416,29 @@ static void check_said(const char *file, size_t n, const char *expected)
     assert_int_equal(set->connection_count + set->problem_count, 1);
 }
 
+static const Case exec_cases[] = {
+    { "source: {type: exec}\n" DESTINATION, "orders.yaml:1:9: missing key \"command\"" },
+    { "source: {type: exec, command: ./emit.py}\n" DESTINATION,
+      "orders.yaml:1:31: \"command\" must be a list, not \"./emit.py\"" },
+    { "source: {type: exec, command: []}\n" DESTINATION,
+      "orders.yaml:1:31: \"command\" is empty; name the program to run" },
+    { "source: {type: exec, command: [\"\", a]}\n" DESTINATION,
+      "orders.yaml:1:31: \"command\" is empty; name the program to run" },
+    { "source: {type: exec, command: [./emit.py, !env TOKEN]}\n" DESTINATION,
+      "orders.yaml:1:31: a secret in \"command\" could be seen in the list of processes; put it into "
+      "\"configuration\"" },
+    { "source: {type: exec, command: [a], configuration: [b]}\n" DESTINATION,
+      "orders.yaml:1:51: \"configuration\" must be a map" },
+    { "source: {type: exec, command: [a]}\n" DESTINATION "naming: fivetran\n",
+      "orders.yaml:3:9: \"naming\" must be normalised or source, not \"fivetran\"" },
+    { "source: {type: exec, command: [a]}\n" DESTINATION "on_schema_change: block\n",
+      "orders.yaml:3:19: \"on_schema_change\" must be allow_all, allow_columns or block_all, not \"block\"" },
+    { "source: {type: exec, command: [a]}\n" DESTINATION "dest_table: t\n",
+      "orders.yaml:3:1: unknown key \"dest_table\"; here may stand source, destination, connector, frequency, paused, "
+      "max_value_size, stall_timeout, commit_interval, log_level, sandbox, naming, history, on_schema_change or "
+      "strip_nul" },
+};
+
 static void check_cases(const Case *cases, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -445,6 +468,11 @@ static void test_sqlite(void **state)
     assert_int_equal(symlink("state/daemon", "link"), 0);
     assert_int_equal(symlink("state/daemon/new.db", "dangling.db"), 0);
     check_cases(sqlite_cases, ELEMENTSOF(sqlite_cases));
+}
+
+static void test_exec(void **state)
+{
+    check_cases(exec_cases, ELEMENTSOF(exec_cases));
 }
 
 static void test_yaml(void **state)
@@ -588,6 +616,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_keys),        cmocka_unit_test(test_types),
+        cmocka_unit_test(test_exec),
         cmocka_unit_test(test_files),       cmocka_unit_test(test_sqlite),
         cmocka_unit_test(test_yaml),        cmocka_unit_test(test_protection),
         cmocka_unit_test(test_secrets),     cmocka_unit_test(test_bytes),

@@ -632,6 +632,44 @@ static void test_resolve_parts(void **state)
 }
 
 /* No key of a files source or a SQLite destination takes a secret: connections made by hand here. */
+/* A source of operations: what its program and its writer are told; and defaults that are meant for others. */
+static void test_operations(void **state)
+{
+    mkdir("etc", 0700);
+    mkdir("etc/pipelines.d", 0700);
+    write_text("etc/wherry.yaml", "defaults: {retry_cap: 7, history: true, frequency: 1h}\n");
+    write_text("emit.yaml", "source: {type: exec, command: [./emit.py, ./x], configuration: {city: Oslo, n: 3}}\n"
+                            "destination: {type: sqlite, path: x.db}\nnaming: source\n");
+    write_text("orders.yaml", ALL);
+    _cleanup_(config_set_freep) ConfigSet *files = load_file("orders.yaml", NULL);
+    _cleanup_(freep) char *said = said_of_set(files);
+    assert_string_equal(said, "");
+    _cleanup_(config_set_freep) ConfigSet *set = load_file("emit.yaml", NULL);
+    remove("etc/wherry.yaml");
+    assert_int_equal(set->connection_count, 1);
+    assert_false(set->connections[0]->local);
+    Mask *mask = mask_new();
+    json_t *worker, *writer;
+    assert_int_equal(config_resolve(set->connections[0], "run-1", true, mask, &worker, &writer, NULL), 0);
+    _cleanup_(freep) char *to_worker = json_dumps(worker, JSON_COMPACT | JSON_SORT_KEYS);
+    _cleanup_(freep) char *to_writer = json_dumps(writer, JSON_COMPACT | JSON_SORT_KEYS);
+    _cleanup_(freep) char *shown_worker = relative(to_worker);
+    _cleanup_(freep) char *shown_writer = relative(to_writer);
+    assert_non_null(strstr(shown_worker,
+                           "\"source\":{\"command\":[\"@/./emit.py\",\"./x\"],\"configuration\":{\"city\":"
+                           "\"Oslo\",\"n\":3},\"folder\":\"@\",\"type\":\"exec\"}"));
+    assert_non_null(strstr(shown_worker, "\"naming\":\"source\""));
+    assert_null(strstr(shown_worker, "retry_cap"));
+    assert_string_equal(shown_writer,
+                        "{\"commit_interval\":1,\"connection\":\"emit\",\"destination\":{\"busy_timeout\":60,\"path\":"
+                        "\"@/x.db\",\"type\":\"sqlite\"},\"files\":false,\"full\":true,\"history\":true,"
+                        "\"max_value_size\":16777216,\"on_schema_change\":\"allow_all\",\"run_id\":\"run-1\","
+                        "\"sandbox\":{\"mode\":\"default\"},\"strip_nul\":false}");
+    json_decref(worker);
+    json_decref(writer);
+    mask_free(mask);
+}
+
 static void test_resolve_secrets(void **state)
 {
     write_text("password", "from a file\n");
@@ -939,6 +977,7 @@ int main(void)
         in_pipelines(test_reload_sees_quick_changes),
         in_pipelines(test_reload_property),
         in_pipelines(test_resolve_parts),
+        in_pipelines(test_operations),
         in_pipelines(test_resolve_secrets),
         in_pipelines(test_secret_of_a_file),
         in_pipelines(test_keys_of_columns),
