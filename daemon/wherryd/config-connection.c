@@ -140,6 +140,21 @@ static json_t *named_destination(const LoadContext *context, const YamlNode *nod
     return NULL;
 }
 
+/* A writer that must have its database's whole folder must not have ours with it. */
+static void check_whole_folder(const LoadContext *context, const ConnectorKeys *keys, const char *path, Report *report)
+{
+    _cleanup_(freep) char *folder = xstrdup(path);
+    *strrchr(folder, '/') = 0;
+    if (!keys->whole_folder || !context->state_folder || path_is_below(path, context->state_folder) ||
+        !path_is_below(context->state_folder, *folder ? folder : "/"))
+        return;
+    const char *at = report->head.given(&report->head, "destination.url") ? "destination.url" : "destination.path";
+    key_problem(&report->head, at,
+                "the writer may reach all of the database's folder, and in \"%s\" lies wherry's own \"%s\"; put it "
+                "into a folder of its own",
+                *folder ? folder : "/", context->state_folder);
+}
+
 /* The destination's file under its one true name, however it was spelled; NULL: it has none. */
 static char *check_database_path(const LoadContext *context, const ConnectorKeys *keys, const json_t *connection,
                                  Report *report)
@@ -153,6 +168,7 @@ static char *check_database_path(const LoadContext *context, const ConnectorKeys
         key_problem(&report->head, at, "\"%s\" lies in wherry's own folder \"%s\"; put the database elsewhere", path,
                     context->state_folder);
     }
+    check_whole_folder(context, keys, canonical, report);
     return canonical;
 }
 
