@@ -20,6 +20,7 @@ import frames
 
 Kind = namedtuple("Kind", "type precision scale", defaults=(0, 0))
 TYPES = "string short int integer real float boolean date datetime instant decimal json binary".split()
+NUMBERS = "short int integer integer real float float decimal".split()
 WHOLE = {"short": 5, "int": 10, "integer": 19}  # and their digits as a decimal
 RANGES = {"short": 1 << 15, "int": 1 << 31, "integer": 1 << 63}
 FLOATS = ("real", "float")
@@ -265,8 +266,8 @@ def sensible(operations):
             yield (*operation[:3], rows)
 
 
-def encode(operations, end):
-    """The bytes of the pipe. A table keeps its number for the whole sync."""
+def encode(operations, end, first=0):
+    """The bytes of the pipe. A table keeps its number for the whole sync; states go on from FIRST."""
     numbers, columns, parts, checkpoints = {}, {}, [frames.hello()], 0
     for operation in sensible(operations):
         name = operation[1] if len(operation) > 1 else None
@@ -285,7 +286,8 @@ def encode(operations, end):
             parts.append(frames.encode("TRUNCATE", table=numbers[name]))
         else:
             checkpoints += 1
-            parts.append(frames.encode("CHECKPOINT", number=checkpoints, state=json.dumps({"at": checkpoints})))
+            state = json.dumps({"at": first + checkpoints})
+            parts.append(frames.encode("CHECKPOINT", number=checkpoints, state=state))
     return b"".join(parts) + (frames.encode("END") if end else b"")
 
 
@@ -354,8 +356,8 @@ class Pools:
         return Value(tag, data)
 
 
-def random_kind(rng):
-    kind = rng.choice(TYPES)
+def random_kind(rng, types=TYPES):
+    kind = rng.choice(types)
     return Kind("decimal", 7, 3) if kind == "decimal" and rng.random() < 0.5 else Kind(kind)
 
 
@@ -372,6 +374,7 @@ class Shape:
         self.keys = [{c.name: pools.value(rng, c.kind) for c in self.key} for _ in range(rng.choice([1, 2, 4]))]
         self.columns = [Column(name, random_kind(rng)) for name in rng.sample(["a", "B c", "é", "select", 'x"y'], 3)]
         self.mixing = rng.choice([0, 0, 0.03, 0.3])
+        self.mixed = rng.choice([TYPES, NUMBERS])  # numbers mix in more ways than the rest
 
     def describe(self, rng):
         columns = [c for c in self.columns if rng.random() < 0.9] + self.key
@@ -385,14 +388,14 @@ class Shape:
         self.columns.append(Column(f"c{len(self.columns)}", random_kind(rng)))
         if rng.random() < self.mixing:
             at = rng.randrange(len(self.columns))
-            self.columns[at] = self.columns[at]._replace(kind=random_kind(rng))
+            self.columns[at] = self.columns[at]._replace(kind=random_kind(rng, self.mixed))
 
     def row(self, rng, operation):
         row = dict(rng.choice(self.keys)) if self.key else {}
         for column in self.described:
             if column.flags & frames.KEY or operation == "delete" or rng.random() < 0.25:
                 continue
-            kind = random_kind(rng) if rng.random() < self.mixing else column.kind
+            kind = random_kind(rng, self.mixed) if rng.random() < self.mixing else column.kind
             row[column.name] = NULL if rng.random() < 0.15 else self.pools.value(rng, kind)
         return row
 

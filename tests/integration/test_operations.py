@@ -153,18 +153,22 @@ def compare(adapter, model):
     assert adapter.state() == model.state
 
 
-def sync(adapter, number, planned):
-    """One process, from BEGIN to its end."""
-    configuration = {
+def configuration(adapter, run_id, interval, memory):
+    return {
         "connection": "model",
-        "run_id": f"run-{number}",
+        "run_id": run_id,
         "files": False,
-        "commit_interval": planned["interval"],
-        "coalesce_memory": planned["memory"],
+        "commit_interval": interval,
+        "coalesce_memory": memory,
         "sandbox": {"mode": "default"},
         **adapter.configuration(),
     }
-    writer = frames.Writer([str(adapter.program)], configuration)
+
+
+def sync(adapter, number, planned):
+    """One process, from BEGIN to its end."""
+    begin = configuration(adapter, f"run-{number}", planned["interval"], planned["memory"])
+    writer = frames.Writer([str(adapter.program)], begin)
     try:
         writer.put(encode(planned["operations"], planned["end"]))
         status = writer.finish()
