@@ -18,8 +18,8 @@ extern const ConnectorKeys source_files_keys;
 #define COLUMNS_MAX 4096    /* duplicates are looked for one by one */
 #define WIDTH_MAX (1 << 20) /* of a fixed-width column, and the last place where one may start */
 
-static const char *const formats[] = { "csv", "ndjson", "fixed_width", NULL };
-static const KeyLater formats_later[] = { { "parquet" }, { "excel", "save the sheet as CSV" }, { 0 } };
+static const char *const formats[] = { "csv", "ndjson", "fixed_width", "parquet", NULL };
+static const KeyLater formats_later[] = { { "excel", "save the sheet as CSV" }, { 0 } };
 static const char *const write_modes[] = { "append", "truncate", NULL };
 static const KeyLater write_modes_later[] = { { "cdc", "use append" }, { 0 } };
 static const char *const empties[] = { "null", "keep", NULL };
@@ -40,6 +40,10 @@ static const Key own_keys[] = { { .name = "dir",
                                   .type = KEY_BOOLEAN,
                                   .fallback = "false",
                                   .description = "Also load a file as soon as it arrives." },
+                                { .name = "duckdb_library",
+                                  .type = KEY_PATH,
+                                  .description = "DuckDB's library, which reads parquet; by default the system's, then "
+                                                 "the one installed with Wherry." },
                                 { 0 } };
 
 static const Key csv_keys[] = {
@@ -248,6 +252,11 @@ static void complete_csv(json_t *connection, const char *format, KeyReport *repo
 static void complete_encoding(json_t *connection, KeyReport *report)
 {
     const char *encoding = text_of(connection, "encoding");
+    const char *format = text_of(connection, "format");
+    if (format && strcmp(format, "parquet") == 0 && report->given(report, "encoding"))
+        key_problem(report, "encoding", "\"encoding\" belongs to formats of text, not to parquet");
+    if (format && strcmp(format, "parquet") != 0 && report->given(report, "source.duckdb_library"))
+        key_problem(report, "source.duckdb_library", "\"duckdb_library\" belongs to format parquet");
     if (!encoding || encoding_is(encoding, "utf8") || encoding_is(encoding, "utf8sig") ||
         encoding_is(encoding, "ascii"))
         return;

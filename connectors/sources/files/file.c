@@ -97,5 +97,7 @@ int data_file_unchanged(const DataFile *file, Error *error)
     const struct stat *before = &file->before;
     bool same = now.st_size == before->st_size && now.st_mtim.tv_sec == before->st_mtim.tv_sec &&
                 now.st_mtim.tv_nsec == before->st_mtim.tv_nsec && file->read == file->size;
+    if (file->at_random)
+        same = same && now.st_ctim.tv_sec == before->st_ctim.tv_sec && now.st_ctim.tv_nsec == before->st_ctim.tv_nsec;
     return same ? 0 : changed(error);
 }

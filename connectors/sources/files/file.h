@@ -15,6 +15,7 @@ typedef struct DataFile {
     uint64_t size;       /* when it was opened */
     uint64_t read;       /* bytes of this pass */
     Sha256 *sha256;      /* not owned */
+    bool at_random;      /* not read in order: that its change time stayed tells that the bytes in between did */
     const uint8_t *salt; /* not owned; SHA256_SIZE bytes that are hashed before the content; NULL: none */
     struct stat before;
     /* Called after each block; negative ends the read. */

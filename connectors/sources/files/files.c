@@ -19,11 +19,13 @@
 #include "connectors/sources/files/file.h"
 #include "connectors/sources/files/folder.h"
 #include "connectors/sources/files/manifest.h"
+#include "connectors/sources/files/parquet.h"
 #include "connectors/sources/files/quarantine.h"
 #include "connectors/sources/files/reader.h"
 #include "connectors/sources/files/unpack.h"
 #include "lib/basics/buffer.h"
 #include "lib/basics/text.h"
+#include "wherry-build.h"
 
 #define TABLE_ID 0
 #define DATA_BYTES_BASE \
@@ -31,8 +33,9 @@
 
 typedef struct FilesSource {
     FilesSettings settings;
-    SandboxPath paths[2];
+    SandboxPath paths[4];
     Quarantine quarantine;
+    struct Parquet *parquet;          /* owned; NULL: of another format */
     uint8_t (*requeued)[SHA256_SIZE]; /* owned; hashes of files whose quarantined rows are to be loaded */
     size_t requeued_count;
     bool is_sidecar; /* the file being read */
@@ -94,20 +97,39 @@ static int load_rows(FilesSource *files, FileReader *reader, Error *error)
     return r < 0 ? -1 : 0;
 }
 
+static int run_reader(FilesSource *files, FileReader *reader, uint64_t *ret_rows, uint64_t *ret_bad, Error *error)
+{
+    const BadRows bad_rows = quarantine_rows(&files->quarantine);
+    reader->bad_rows = files->settings.quarantine ? &bad_rows : NULL;
+    int r = load_rows(files, reader, error);
+    *ret_rows = reader->row - reader->bad;
+    *ret_bad = reader->bad;
+    return r;
+}
+
 static int read_rows(FilesSource *files, ByteStream stream, uint64_t *ret_rows, uint64_t *ret_bad, Error *error)
 {
     const FilesSettings *settings = &files->settings;
-    const BadRows bad_rows = quarantine_rows(&files->quarantine);
     _cleanup_(text_input_clear) TextInput input;
     text_input_init(&input, stream, 0, files_settings_record_max(settings));
     _cleanup_(file_reader_freep) FileReader *reader = files->is_sidecar
                                                           ? sidecar_reader_new(settings, &input, &files->json)
                                                           : file_reader_new(settings, &input, &files->json);
-    reader->bad_rows = settings->quarantine ? &bad_rows : NULL;
-    int r = load_rows(files, reader, error);
-    *ret_rows = reader->row - reader->bad;
-    *ret_bad = reader->bad;
-    return r;
+    return run_reader(files, reader, ret_rows, ret_bad, error);
+}
+
+/* Read at random, so that only a third look says whether the file stood still. */
+static int load_parquet(FilesSource *files, DataFile *file, uint64_t *ret_rows, uint64_t *ret_bad, Error *error)
+{
+#if WHERRY_DUCKDB
+    _cleanup_(file_reader_freep) FileReader *reader =
+        parquet_reader_new(files->parquet, &files->settings, &files->json, file);
+    int r = run_reader(files, reader, ret_rows, ret_bad, error);
+    files->phase = "scanning";
+    return data_file_rewind(file, r < 0 ? NULL : error) < 0 ? -1 : r;
+#else
+    return error_set(error, ERROR_INTERNAL, "this build reads no parquet");
+#endif
 }
 
 /* The file's bytes through whatever unpacks and decodes them into a reader. */
@@ -122,6 +144,12 @@ static int load_text(FilesSource *files, DataFile *file, uint64_t *ret_rows, uin
     Compression compression;
     if (compression_detect(file->name, first, (size_t)n, &compression, error) < 0)
         return -1;
+    if (files->settings.format == FORMAT_PARQUET && compression != COMPRESSION_NONE)
+        return error_set(error, ERROR_DATA,
+                         "a compressed parquet file, which cannot be read where it lies: unpack it first (parquet "
+                         "compresses its columns itself)");
+    if (files->settings.format == FORMAT_PARQUET)
+        return load_parquet(files, file, ret_rows, ret_bad, error);
     ByteStream stream = data_file_stream(file);
     _cleanup_(unpacker_freep) Unpacker *unpacker = NULL;
     if (compression != COMPRESSION_NONE) {
@@ -313,6 +341,7 @@ static int read_file(FilesSource *files, int folder, const char *name, const uin
     if (data_file_open(&file, fd, name, files->sha256, &fault) < 0)
         return note_fault(files, name, &fault, error);
     file.salt = parent;
+    file.at_random = files->settings.format == FORMAT_PARQUET && !parent;
     files->is_sidecar = parent != NULL;
     int r = data_file_rewind(&file, error);
     if (parent)
@@ -350,6 +379,9 @@ static void files_close(void *source)
     close_fd(files->folder);
     folder_clear(&files->listed);
     quarantine_close(&files->quarantine);
+#if WHERRY_DUCKDB
+    parquet_free(files->parquet);
+#endif
     free(files->requeued);
     charset_free(files->charset);
     json_memory_clear(&files->json);
@@ -388,6 +420,27 @@ static void describe_columns(FilesSource *files)
     }
 }
 
+/* DuckDB gets half of what the sync may use where that is said. */
+static int open_parquet(FilesSource *files, SandboxPolicy *policy, Error *error)
+{
+    policy->data_bytes = DATA_BYTES_BASE + 4 * (uint64_t)files_settings_record_max(&files->settings);
+    if (files->settings.format != FORMAT_PARQUET)
+        return 0;
+#if WHERRY_DUCKDB
+    /* DuckDB looks for its group's limits, and ends the process where such a file is there and cannot be read. */
+    files->paths[policy->path_count++] = (SandboxPath){ .path = "/proc/self/cgroup", .access = SANDBOX_READ };
+    files->paths[policy->path_count++] = (SandboxPath){ .path = "/sys/fs/cgroup", .access = SANDBOX_READ };
+    uint64_t memory = files->settings.memory > 0 ? files->settings.memory / 2 : PARQUET_MEMORY_DEFAULT;
+    policy->data_bytes += 2 * memory; /* what it takes beside its own count */
+    return parquet_open(files->settings.duckdb_library, memory, &files->parquet, error);
+#else
+    return error_set(
+        error, ERROR_CONFIGURATION,
+        "this wherry was built without DuckDB, which reads parquet files; run \"subprojects/fetch duckdb\" "
+        "and build again");
+#endif
+}
+
 static void take_requeued(FilesSource *files, const json_t *list)
 {
     size_t count = json_array_size(list);
@@ -421,7 +474,7 @@ static int files_open(void **ret, const json_t *configuration, SandboxPolicy *po
     json_memory_init(&files->json);
     if (files_settings_parse(configuration, &files->settings, error) < 0 ||
         charset_new(&files->charset, files->settings.encoding, error) < 0 || open_folder(files, error) < 0 ||
-        open_quarantine(files, configuration, policy, error) < 0) {
+        open_parquet(files, policy, error) < 0 || open_quarantine(files, configuration, policy, error) < 0) {
         files_close(files);
         return -1;
     }
@@ -429,7 +482,6 @@ static int files_open(void **ret, const json_t *configuration, SandboxPolicy *po
     describe_columns(files);
     files->paths[0].path = files->settings.dir;
     policy->network = SANDBOX_NETWORK_NONE;
-    policy->data_bytes = DATA_BYTES_BASE + 4 * (uint64_t)files_settings_record_max(&files->settings);
     *ret = files;
     return 0;
 }

@@ -32,7 +32,10 @@ static bool flag_at(const json_t *object, const char *key, bool fallback)
 static int format_parse(const char *name, FileFormat *ret, Error *error)
 {
     static const char *const names[] = {
-        [FORMAT_CSV] = "csv", [FORMAT_NDJSON] = "ndjson", [FORMAT_FIXED_WIDTH] = "fixed_width"
+        [FORMAT_CSV] = "csv",
+        [FORMAT_NDJSON] = "ndjson",
+        [FORMAT_FIXED_WIDTH] = "fixed_width",
+        [FORMAT_PARQUET] = "parquet",
     };
     for (size_t i = 0; name && i < ELEMENTSOF(names); i++)
         if (strcmp(name, names[i]) == 0) {
@@ -167,6 +170,9 @@ static int settings_fill(const json_t *configuration, FilesSettings *settings, E
         return bad("max_value_size", error);
     settings->max_value_size = (uint32_t)MIN_OF(bytes, (json_int_t)RECORD_MAX);
     settings->append = strcmp(text_at(configuration, "write_mode", "append"), "append") == 0;
+    settings->duckdb_library = xstrdup(text_at(source, "duckdb_library", NULL));
+    settings->memory =
+        (uint64_t)json_integer_value(json_object_get(json_object_get(configuration, "sandbox"), "memory"));
     settings->connection = xstrdup(text_at(configuration, "connection", ""));
     if (quarantine_parse(json_object_get(configuration, "quarantine"), settings, error) < 0)
         return -1;
@@ -199,6 +205,7 @@ void files_settings_clear(FilesSettings *settings)
     free(settings->null_text);
     free(settings->quarantine_dir);
     free(settings->connection);
+    free(settings->duckdb_library);
     *settings = (FilesSettings){ 0 };
 }
 

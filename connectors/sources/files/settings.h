@@ -9,7 +9,7 @@
 #include "lib/basics/error.h"
 #include "lib/formats/value.h"
 
-typedef enum FileFormat { FORMAT_CSV, FORMAT_NDJSON, FORMAT_FIXED_WIDTH } FileFormat;
+typedef enum FileFormat { FORMAT_CSV, FORMAT_NDJSON, FORMAT_FIXED_WIDTH, FORMAT_PARQUET } FileFormat;
 
 typedef struct FileColumn {
     char *source; /* owned; name in the file; the position as text where `position` is set */
@@ -45,7 +45,9 @@ typedef struct FilesSettings {
     char *quarantine_dir;    /* owned; absolute */
     double max_invalid_fraction;
     uint64_t max_invalid_rows;
-    char *connection; /* owned; its name */
+    char *connection;     /* owned; its name */
+    char *duckdb_library; /* owned; NULL: wherever it is */
+    uint64_t memory;      /* that the sync may use; 0: not said */
 } FilesSettings;
 
 /* From BEGIN's configuration, whose shape daemon/wherryd/config.h writes down. */

@@ -1,0 +1,503 @@
+/*
+ * One value of DuckDB's into a column of ours. Nothing is rounded on the way: an integer becomes a float only where the
+ * float is that integer, a decimal only where its digits fit into what every float keeps (DBL_DIG), a float becomes
+ * text only with as many digits as lead back to it.
+ */
+#include <float.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "connectors/sources/files/parquet-internal.h"
+#include "lib/basics/base64.h"
+
+#define INT128_TEXT_MAX 48
+#define NUMBER_TEXT_MAX 64
+#define DAY_SECONDS INT64_C(86400)
+#define DAYS_MIN (-719162) /* 0001-01-01 */
+#define DAYS_MAX 2932896   /* 9999-12-31 */
+
+typedef __int128 Int128;
+typedef unsigned __int128 UInt128;
+
+static const char not_held[] = "a value that this column's type cannot hold";
+static const char not_finite[] = "not a finite number";
+static const char no_date[] = "a date outside the years 0001 to 9999";
+static const char rounded[] = "a number that a float would round; a decimal column can hold it";
+static const char too_long[] = "longer than \"max_value_size\" allows; raise it to load this value";
+
+/* --- numbers as text --- */
+
+static size_t magnitude_text(UInt128 value, char ret[static INT128_TEXT_MAX])
+{
+    char digits[INT128_TEXT_MAX];
+    size_t n = 0;
+    do
+        digits[n++] = (char)('0' + (int)(value % 10));
+    while ((value /= 10) > 0);
+    for (size_t i = 0; i < n; i++)
+        ret[i] = digits[n - 1 - i];
+    return n;
+}
+
+static size_t decimal_text(Int128 value, unsigned scale, char ret[static NUMBER_TEXT_MAX])
+{
+    char digits[INT128_TEXT_MAX];
+    size_t n = magnitude_text(value < 0 ? -(UInt128)value : (UInt128)value, digits), at = 0;
+    if (value < 0)
+        ret[at++] = '-';
+    size_t whole = n > scale ? n - scale : 0;
+    if (whole == 0)
+        ret[at++] = '0';
+    memcpy(ret + at, digits, whole);
+    at += whole;
+    if (scale == 0)
+        return at;
+    ret[at++] = '.';
+    for (size_t i = n; i < scale; i++)
+        ret[at++] = '0';
+    memcpy(ret + at, digits + whole, n - whole);
+    return at + n - whole;
+}
+
+/* The fewest digits that lead back to the same float. */
+static size_t float_text(double value, bool single, char ret[static NUMBER_TEXT_MAX])
+{
+    int n = 0, last = single ? FLT_DECIMAL_DIG : DBL_DECIMAL_DIG;
+    for (int digits = single ? FLT_DIG : DBL_DIG; digits <= last; digits++) {
+        n = snprintf(ret, NUMBER_TEXT_MAX, "%.*g", digits, value);
+        if (single ? strtof(ret, NULL) == (float)value : strtod(ret, NULL) == value)
+            break;
+    }
+    return (size_t)n;
+}
+
+static size_t significant_digits(const char *text, size_t n)
+{
+    size_t first = SIZE_MAX, last = 0, count = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (text[i] < '0' || text[i] > '9')
+            continue;
+        if (text[i] != '0' && first == SIZE_MAX)
+            first = count;
+        if (text[i] != '0')
+            last = count;
+        count++;
+    }
+    return first == SIZE_MAX ? 0 : last - first + 1;
+}
+
+static Int128 stored_integer(const ParquetVector *vector, duckdb_type type, uint64_t row)
+{
+    switch (type) {
+    case DUCKDB_TYPE_TINYINT:
+        return ((const int8_t *)vector->data)[row];
+    case DUCKDB_TYPE_SMALLINT:
+        return ((const int16_t *)vector->data)[row];
+    case DUCKDB_TYPE_INTEGER:
+        return ((const int32_t *)vector->data)[row];
+    case DUCKDB_TYPE_BIGINT:
+        return ((const int64_t *)vector->data)[row];
+    case DUCKDB_TYPE_UTINYINT:
+        return ((const uint8_t *)vector->data)[row];
+    case DUCKDB_TYPE_USMALLINT:
+        return ((const uint16_t *)vector->data)[row];
+    case DUCKDB_TYPE_UINTEGER:
+        return ((const uint32_t *)vector->data)[row];
+    case DUCKDB_TYPE_UBIGINT:
+        return ((const uint64_t *)vector->data)[row];
+    default: {
+        duckdb_hugeint huge = ((const duckdb_hugeint *)vector->data)[row];
+        return (Int128)((UInt128)(uint64_t)huge.upper << 64 | huge.lower);
+    }
+    }
+}
+
+/* An integer or decimal of any size; false: of another type. */
+static bool number_text(const ParquetVector *vector, uint64_t row, char ret[static NUMBER_TEXT_MAX], size_t *ret_n)
+{
+    switch (vector->type) {
+    case DUCKDB_TYPE_TINYINT:
+    case DUCKDB_TYPE_SMALLINT:
+    case DUCKDB_TYPE_INTEGER:
+    case DUCKDB_TYPE_BIGINT:
+    case DUCKDB_TYPE_UTINYINT:
+    case DUCKDB_TYPE_USMALLINT:
+    case DUCKDB_TYPE_UINTEGER:
+    case DUCKDB_TYPE_UBIGINT:
+    case DUCKDB_TYPE_HUGEINT:
+        *ret_n = decimal_text(stored_integer(vector, vector->type, row), 0, ret);
+        return true;
+    case DUCKDB_TYPE_UHUGEINT: {
+        duckdb_uhugeint huge = ((const duckdb_uhugeint *)vector->data)[row];
+        *ret_n = magnitude_text((UInt128)huge.upper << 64 | huge.lower, ret);
+        return true;
+    }
+    case DUCKDB_TYPE_DECIMAL:
+        *ret_n = decimal_text(stored_integer(vector, vector->integers, row), vector->scale, ret);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static const char *put_number(const Converter *converter, ColumnType type, const char *text, size_t n, RowsWriter *rows)
+{
+    switch (type) {
+    case COLUMN_FLOAT:
+        return significant_digits(text, n) > DBL_DIG ? rounded : convert_number(converter, type, text, n, rows);
+    case COLUMN_INTEGER:
+    case COLUMN_DECIMAL:
+    case COLUMN_STRING:
+    case COLUMN_JSON:
+        return convert_number(converter, type, text, n, rows);
+    case COLUMN_BOOLEAN:
+        return n == 1 && (*text == '0' || *text == '1') ? convert_boolean(type, *text == '1', rows) : not_held;
+    default:
+        return not_held;
+    }
+}
+
+static const char *put_integer(const Converter *converter, ColumnType type, int64_t value, RowsWriter *rows)
+{
+    char text[NUMBER_TEXT_MAX];
+    if (type == COLUMN_INTEGER) {
+        rows_put_integer(rows, value);
+        return NULL;
+    }
+    if (type == COLUMN_FLOAT && (Int128)(double)value == value) {
+        rows_put_float(rows, (double)value);
+        return NULL;
+    }
+    if (type == COLUMN_FLOAT)
+        return rounded;
+    return put_number(converter, type, text, decimal_text(value, 0, text), rows);
+}
+
+static const char *put_float(const Converter *converter, ColumnType type, double value, bool single, RowsWriter *rows)
+{
+    char text[NUMBER_TEXT_MAX];
+    if (!isfinite(value))
+        return not_finite;
+    switch (type) {
+    case COLUMN_FLOAT:
+        rows_put_float(rows, value);
+        return NULL;
+    case COLUMN_INTEGER:
+        /* 2^63 is a float, the largest integer is not. */
+        if (value != floor(value) || value < -0x1p63 || value >= 0x1p63)
+            return "a number that is not an integer of 64 bits";
+        rows_put_integer(rows, (int64_t)value);
+        return NULL;
+    case COLUMN_DECIMAL:
+    case COLUMN_STRING:
+    case COLUMN_JSON:
+        return convert_number(converter, type, text, float_text(value, single, text), rows);
+    default:
+        return not_held;
+    }
+}
+
+/* --- dates and times --- */
+
+static bool date_of(const ParquetVector *vector, uint64_t row, int32_t *ret)
+{
+    *ret = ((const duckdb_date *)vector->data)[row].days;
+    return *ret >= DAYS_MIN && *ret <= DAYS_MAX;
+}
+
+static bool timestamp_of(const ParquetVector *vector, uint64_t row, Timestamp *ret)
+{
+    int64_t ticks = ((const int64_t *)vector->data)[row], per_second = 1000000;
+    if (vector->type == DUCKDB_TYPE_TIMESTAMP_S)
+        per_second = 1;
+    else if (vector->type == DUCKDB_TYPE_TIMESTAMP_MS)
+        per_second = 1000;
+    else if (vector->type == DUCKDB_TYPE_TIMESTAMP_NS)
+        per_second = 1000000000;
+    int64_t seconds = ticks / per_second, rest = ticks % per_second;
+    if (rest < 0) {
+        seconds--;
+        rest += per_second;
+    }
+    *ret = (Timestamp){ .seconds = seconds,
+                        .nanos = (uint32_t)(rest * (1000000000 / per_second)),
+                        .offset = vector->type == DUCKDB_TYPE_TIMESTAMP_TZ ? 0 : TIMESTAMP_NAIVE };
+    return seconds >= DAYS_MIN * DAY_SECONDS && seconds < (DAYS_MAX + 1) * DAY_SECONDS;
+}
+
+static const char *put_date(ColumnType type, int32_t days, RowsWriter *rows)
+{
+    char text[DATE_TEXT_MAX];
+    switch (type) {
+    case COLUMN_DATE:
+        rows_put_date(rows, days);
+        return NULL;
+    case COLUMN_TIMESTAMP:
+        rows_put_timestamp(rows, &(Timestamp){ .seconds = days * DAY_SECONDS, .offset = TIMESTAMP_NAIVE });
+        return NULL;
+    case COLUMN_STRING:
+        rows_put_text(rows, VALUE_STRING, text, date_format(days, text));
+        return NULL;
+    default:
+        return not_held;
+    }
+}
+
+static const char *put_timestamp(ColumnType type, const Timestamp *value, RowsWriter *rows)
+{
+    char text[TIMESTAMP_TEXT_MAX];
+    switch (type) {
+    case COLUMN_TIMESTAMP:
+        rows_put_timestamp(rows, value);
+        return NULL;
+    case COLUMN_DATE:
+        /* How others write a column of dates. */
+        if (value->offset != TIMESTAMP_NAIVE || value->nanos != 0 || value->seconds % DAY_SECONDS != 0)
+            return "a timestamp with a time of day, which a date column would lose";
+        rows_put_date(rows, (int32_t)(value->seconds / DAY_SECONDS));
+        return NULL;
+    case COLUMN_STRING:
+        rows_put_text(rows, VALUE_STRING, text, timestamp_format(value, text));
+        return NULL;
+    default:
+        return not_held;
+    }
+}
+
+/* --- text, bytes, and what is nested --- */
+
+static const char *text_of(const ParquetVector *vector, uint64_t row, size_t *ret_n)
+{
+    const duckdb_string_t *string = &((const duckdb_string_t *)vector->data)[row];
+    *ret_n = string->value.inlined.length;
+    return *ret_n <= sizeof(string->value.inlined.inlined) ? string->value.inlined.inlined : string->value.pointer.ptr;
+}
+
+static bool write_quoted(Buffer *to, const char *text, size_t n)
+{
+    buffer_append(to, "\"", 1);
+    buffer_append(to, text, n);
+    buffer_append(to, "\"", 1);
+    return true;
+}
+
+/* A key of a map: text as it is, anything else as the text of its JSON. */
+static bool write_key(const ParquetVector *vector, uint64_t row, Buffer *to)
+{
+    if (vector->type == DUCKDB_TYPE_VARCHAR)
+        return parquet_write_json(vector, row, to);
+    _cleanup_(buffer_clear) Buffer text = { 0 };
+    if (!parquet_write_json(vector, row, &text))
+        return false;
+    const char *bytes = (const char *)buffer_bytes(&text);
+    size_t n = buffer_length(&text), quoted = n >= 2 && bytes[0] == '"';
+    json_put_string(to, bytes + quoted, n - 2 * quoted);
+    return true;
+}
+
+static bool write_elements(const ParquetVector *element, uint64_t offset, uint64_t length, Buffer *to)
+{
+    buffer_append_string(to, "[");
+    for (uint64_t i = 0; i < length; i++) {
+        buffer_append_string(to, i > 0 ? ", " : "");
+        if (!parquet_write_json(element, offset + i, to))
+            return false;
+    }
+    buffer_append_string(to, "]");
+    return true;
+}
+
+static bool write_map(const ParquetVector *vector, uint64_t row, Buffer *to)
+{
+    const duckdb_list_entry *entry = &((const duckdb_list_entry *)vector->data)[row];
+    const ParquetVector *pair = &vector->children[0];
+    buffer_append_string(to, "{");
+    for (uint64_t i = 0; i < entry->length; i++) {
+        buffer_append_string(to, i > 0 ? ", " : "");
+        if (!write_key(&pair->children[0], entry->offset + i, to))
+            return false;
+        buffer_append_string(to, ": ");
+        if (!parquet_write_json(&pair->children[1], entry->offset + i, to))
+            return false;
+    }
+    buffer_append_string(to, "}");
+    return true;
+}
+
+static bool write_struct(const ParquetVector *vector, uint64_t row, Buffer *to)
+{
+    buffer_append_string(to, "{");
+    for (size_t i = 0; i < vector->child_count; i++) {
+        const ParquetVector *child = &vector->children[i];
+        buffer_append_string(to, i > 0 ? ", " : "");
+        json_put_string(to, child->name, strlen(child->name));
+        buffer_append_string(to, ": ");
+        if (!parquet_write_json(child, row, to))
+            return false;
+    }
+    buffer_append_string(to, "}");
+    return true;
+}
+
+static bool write_float(double value, bool single, Buffer *to)
+{
+    char text[NUMBER_TEXT_MAX];
+    if (!isfinite(value))
+        return false;
+    buffer_append(to, text, float_text(value, single, text));
+    return true;
+}
+
+static bool write_base64(const char *bytes, size_t n, Buffer *to)
+{
+    size_t length = base64_length(n);
+    buffer_append(to, "\"", 1);
+    base64_encode(bytes, n, (char *)buffer_reserve(to, length));
+    buffer_added(to, length);
+    buffer_append(to, "\"", 1);
+    return true;
+}
+
+bool parquet_write_json(const ParquetVector *vector, uint64_t row, Buffer *to)
+{
+    char text[TIMESTAMP_TEXT_MAX + NUMBER_TEXT_MAX];
+    const char *bytes;
+    size_t n;
+    int32_t days;
+    Timestamp timestamp;
+    if (parquet_is_null(vector, row)) {
+        buffer_append_string(to, "null");
+        return true;
+    }
+    switch (vector->type) {
+    case DUCKDB_TYPE_BOOLEAN:
+        buffer_append_string(to, ((const bool *)vector->data)[row] ? "true" : "false");
+        return true;
+    case DUCKDB_TYPE_FLOAT:
+        return write_float(((const float *)vector->data)[row], true, to);
+    case DUCKDB_TYPE_DOUBLE:
+        return write_float(((const double *)vector->data)[row], false, to);
+    case DUCKDB_TYPE_DATE:
+        return date_of(vector, row, &days) && write_quoted(to, text, date_format(days, text));
+    case DUCKDB_TYPE_TIMESTAMP:
+    case DUCKDB_TYPE_TIMESTAMP_S:
+    case DUCKDB_TYPE_TIMESTAMP_MS:
+    case DUCKDB_TYPE_TIMESTAMP_NS:
+    case DUCKDB_TYPE_TIMESTAMP_TZ:
+        return timestamp_of(vector, row, &timestamp) && write_quoted(to, text, timestamp_format(&timestamp, text));
+    case DUCKDB_TYPE_BLOB:
+        bytes = text_of(vector, row, &n);
+        return write_base64(bytes, n, to);
+    case DUCKDB_TYPE_VARCHAR:
+        bytes = text_of(vector, row, &n);
+        json_put_string(to, bytes, n);
+        return true;
+    case DUCKDB_TYPE_LIST: {
+        const duckdb_list_entry *entry = &((const duckdb_list_entry *)vector->data)[row];
+        return write_elements(&vector->children[0], entry->offset, entry->length, to);
+    }
+    case DUCKDB_TYPE_ARRAY:
+        return write_elements(&vector->children[0], row * vector->array_size, vector->array_size, to);
+    case DUCKDB_TYPE_MAP:
+        return write_map(vector, row, to);
+    case DUCKDB_TYPE_STRUCT:
+        return write_struct(vector, row, to);
+    default:
+        if (!number_text(vector, row, text, &n))
+            return false;
+        buffer_append(to, text, n);
+        return true;
+    }
+}
+
+/* --- a value --- */
+
+static const char *put_nested(const FileReader *reader, ColumnType type, const ParquetVector *vector, uint64_t row,
+                              RowsWriter *rows)
+{
+    _cleanup_(buffer_clear) Buffer text = { 0 };
+    if (type != COLUMN_JSON && type != COLUMN_STRING)
+        return "a list, struct or map, which only a json or string column can hold";
+    if (!parquet_write_json(vector, row, &text))
+        return "a list, struct or map with a number that is not finite, or an impossible date, which JSON cannot hold";
+    return convert_text(&reader->converter, type, (const char *)buffer_bytes(&text), buffer_length(&text), rows);
+}
+
+static const char *put_bytes(const FileReader *reader, ColumnType type, const char *bytes, size_t n, RowsWriter *rows)
+{
+    if (type != COLUMN_BINARY)
+        return "binary data, which only a binary column can hold";
+    if (n > reader->converter.max_value_size)
+        return too_long;
+    rows_put_text(rows, VALUE_BINARY, bytes, n);
+    return NULL;
+}
+
+/* NULL, or why not. Text is dealt with before. */
+static const char *put_typed(const FileReader *reader, ColumnType type, const ParquetVector *vector, uint64_t row,
+                             RowsWriter *rows)
+{
+    const Converter *converter = &reader->converter;
+    char text[NUMBER_TEXT_MAX];
+    size_t n;
+    int32_t days;
+    Timestamp timestamp;
+    switch (vector->type) {
+    case DUCKDB_TYPE_BOOLEAN:
+        return convert_boolean(type, ((const bool *)vector->data)[row], rows);
+    case DUCKDB_TYPE_TINYINT:
+    case DUCKDB_TYPE_SMALLINT:
+    case DUCKDB_TYPE_INTEGER:
+    case DUCKDB_TYPE_BIGINT:
+    case DUCKDB_TYPE_UTINYINT:
+    case DUCKDB_TYPE_USMALLINT:
+    case DUCKDB_TYPE_UINTEGER:
+        return put_integer(converter, type, (int64_t)stored_integer(vector, vector->type, row), rows);
+    case DUCKDB_TYPE_FLOAT:
+        return put_float(converter, type, ((const float *)vector->data)[row], true, rows);
+    case DUCKDB_TYPE_DOUBLE:
+        return put_float(converter, type, ((const double *)vector->data)[row], false, rows);
+    case DUCKDB_TYPE_DATE:
+        return date_of(vector, row, &days) ? put_date(type, days, rows) : no_date;
+    case DUCKDB_TYPE_TIMESTAMP:
+    case DUCKDB_TYPE_TIMESTAMP_S:
+    case DUCKDB_TYPE_TIMESTAMP_MS:
+    case DUCKDB_TYPE_TIMESTAMP_NS:
+    case DUCKDB_TYPE_TIMESTAMP_TZ:
+        return timestamp_of(vector, row, &timestamp) ? put_timestamp(type, &timestamp, rows) : no_date;
+    case DUCKDB_TYPE_LIST:
+    case DUCKDB_TYPE_ARRAY:
+    case DUCKDB_TYPE_MAP:
+    case DUCKDB_TYPE_STRUCT:
+        return put_nested(reader, type, vector, row, rows);
+    default:
+        return number_text(vector, row, text, &n) ? put_number(converter, type, text, n, rows) : not_held;
+    }
+}
+
+int parquet_put_value(const FileReader *reader, const FileColumn *column, const ParquetVector *vector, uint64_t row,
+                      RowsWriter *rows, Error *error)
+{
+    const char *why;
+    size_t n;
+    if (vector->type == DUCKDB_TYPE_VARCHAR) {
+        const char *text = text_of(vector, row, &n);
+        if (memchr(text, '\0', n))
+            return reader_fail(reader, column->source, text, n, "a NUL character, which no text has", error);
+        return reader_put_text(reader, column, text, n, rows, error);
+    }
+    if (vector->type == DUCKDB_TYPE_BLOB) {
+        const char *bytes = text_of(vector, row, &n);
+        why = put_bytes(reader, column->type, bytes, n, rows);
+        return why ? reader_fail(reader, column->source, bytes, n, why, error) : 0;
+    }
+    why = put_typed(reader, column->type, vector, row, rows);
+    if (!why)
+        return 0;
+    _cleanup_(buffer_clear) Buffer shown = { 0 };
+    bool writable = parquet_write_json(vector, row, &shown);
+    return reader_fail(reader, column->source, writable ? (const char *)buffer_bytes(&shown) : NULL,
+                       buffer_length(&shown), why, error);
+}

@@ -1,0 +1,516 @@
+/*
+ * DuckDB reads the file, in memory, on this one thread, with nothing but the file open to it: external access is off
+ * but for one path, and the configuration is locked before the first byte is looked at. The path is that of our own
+ * descriptor, so that what DuckDB opens by name is the inode that was hashed, whatever has taken its name since. Each
+ * file gets a database of its own: nothing that one file leaves in a cache can turn up in the next.
+ *
+ * The result is streamed: a chunk holds at most 2,048 rows, and its vectors are read where they lie.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "connectors/sources/files/parquet-internal.h"
+#include "lib/basics/text.h"
+
+#define MAGIC_LENGTH 4
+#define MESSAGE_MAX 400
+#define NESTING_MAX 64
+#define NO_VECTOR SIZE_MAX
+
+struct Parquet {
+    DuckdbLibrary *duckdb; /* owned */
+    uint64_t memory;
+};
+
+typedef struct ParquetReader {
+    FileReader reader; /* first: a FileReader * is a ParquetReader * */
+    Parquet *parquet;  /* not owned */
+    const DuckdbLibrary *duckdb;
+    DataFile *file; /* not owned */
+    char *path;     /* owned; as DuckDB is told it */
+    bool begun;
+    duckdb_database database;
+    duckdb_connection connection;
+    duckdb_prepared_statement statement;
+    duckdb_pending_result pending;
+    duckdb_result result;
+    bool has_result;
+    duckdb_data_chunk chunk; /* NULL: none is open */
+    uint64_t chunk_rows, next;
+    ParquetVector *vectors; /* owned; what is selected */
+    size_t vector_count;
+    size_t *columns; /* owned; of each column of the settings its vector, or NO_VECTOR */
+    uint64_t told;   /* bytes of the file that progress knows of */
+} ParquetReader;
+
+int parquet_open(const char *library, uint64_t memory, Parquet **ret, Error *error)
+{
+    Parquet *parquet = xcalloc(1, sizeof(*parquet));
+    parquet->memory = memory;
+    if (duckdb_library_load(library, &parquet->duckdb, error) < 0) {
+        parquet_free(parquet);
+        return error_prefix(error, "format parquet is read by DuckDB: ");
+    }
+    *ret = parquet;
+    return 0;
+}
+
+Parquet *parquet_free(Parquet *parquet)
+{
+    if (!parquet)
+        return NULL;
+    duckdb_library_free(parquet->duckdb);
+    free(parquet);
+    return NULL;
+}
+
+/* --- DuckDB's words --- */
+
+/* The first line, with the file's own name for the path that only we know. */
+static char *tidy(const ParquetReader *parquet, const char *message)
+{
+    Buffer text = { 0 };
+    size_t n = strcspn(message, "\n"), length = strlen(parquet->path);
+    for (size_t i = 0; i < n;) {
+        if (n - i >= length && memcmp(message + i, parquet->path, length) == 0) {
+            buffer_append_string(&text, parquet->file->name);
+            i += length;
+        } else {
+            buffer_append(&text, message + i++, 1);
+        }
+    }
+    char *shown = text_escape_shortened((const char *)buffer_bytes(&text), buffer_length(&text), MESSAGE_MAX);
+    buffer_clear(&text);
+    return shown;
+}
+
+static int failed(const ParquetReader *parquet, duckdb_error_type type, const char *message, Error *error)
+{
+    _cleanup_(freep) char *shown = tidy(parquet, message ? message : "no details");
+    if (type == DUCKDB_ERROR_OUT_OF_MEMORY)
+        return error_set(error, ERROR_TEMPORARY,
+                         "DuckDB needs more than %llu MiB of memory to read this file; allow more with \"sandbox: "
+                         "{memory: …}\", of which it gets half (%s)",
+                         (unsigned long long)(parquet->parquet->memory >> 20), shown);
+    return error_set(error, ERROR_DATA, "cannot be read as a parquet file: %s", shown);
+}
+
+static int result_failed(ParquetReader *parquet, duckdb_result *result, Error *error)
+{
+    int r = failed(parquet, parquet->duckdb->result_error_type(result), parquet->duckdb->result_error(result), error);
+    parquet->duckdb->destroy_result(result);
+    return r;
+}
+
+/* --- the database --- */
+
+static int run(ParquetReader *parquet, const char *sql, Error *error)
+{
+    duckdb_result result;
+    if (parquet->duckdb->query(parquet->connection, sql, &result) == DuckDBSuccess) {
+        parquet->duckdb->destroy_result(&result);
+        return 0;
+    }
+    error_set(error, ERROR_INTERNAL, "DuckDB %s refuses \"%s\": %s", parquet->duckdb->version, sql,
+              parquet->duckdb->result_error(&result));
+    parquet->duckdb->destroy_result(&result);
+    return -1;
+}
+
+static int open_database(ParquetReader *parquet, Error *error)
+{
+    const DuckdbLibrary *duckdb = parquet->duckdb;
+    static const char *const settings[][2] = { { "threads", "1" },
+                                               { "temp_directory", "" },
+                                               { "autoinstall_known_extensions", "false" },
+                                               { "autoload_known_extensions", "false" } };
+    duckdb_config config;
+    char *why = NULL;
+    if (duckdb->create_config(&config) != DuckDBSuccess)
+        return error_set(error, ERROR_INTERNAL, "DuckDB cannot be configured");
+    bool good = true;
+    for (size_t i = 0; i < ELEMENTSOF(settings); i++)
+        good &= duckdb->set_config(config, settings[i][0], settings[i][1]) == DuckDBSuccess;
+    _cleanup_(freep) char *memory = xasprintf("%lluMiB", (unsigned long long)(parquet->parquet->memory >> 20));
+    good &= duckdb->set_config(config, "memory_limit", memory) == DuckDBSuccess;
+    good = good && duckdb->open_ext(NULL, &parquet->database, config, &why) == DuckDBSuccess;
+    duckdb->destroy_config(&config);
+    if (!good) {
+        error_set(error, ERROR_INTERNAL, "DuckDB %s cannot be started: %s", duckdb->version,
+                  why ? why : "a setting is not known");
+        duckdb->free(why);
+        return -1;
+    }
+    if (duckdb->connect(parquet->database, &parquet->connection) != DuckDBSuccess)
+        return error_set(error, ERROR_INTERNAL, "DuckDB %s cannot be connected to", duckdb->version);
+    _cleanup_(freep) char *allow = xasprintf("SET allowed_paths = ['%s']", parquet->path);
+    if (run(parquet, allow, error) < 0 || run(parquet, "SET enable_external_access = false", error) < 0 ||
+        run(parquet, "SET lock_configuration = true", error) < 0)
+        return -1;
+    return 0;
+}
+
+/* --- columns --- */
+
+static void vectors_free(ParquetVector *vectors, size_t count)
+{
+    for (size_t i = 0; vectors && i < count; i++) {
+        vectors_free(vectors[i].children, vectors[i].child_count);
+        free(vectors[i].name);
+    }
+    free(vectors);
+}
+
+static ParquetVector *add_children(ParquetVector *vector, size_t count)
+{
+    vector->children = xcalloc(count, sizeof(*vector->children));
+    vector->child_count = count;
+    return vector->children;
+}
+
+static const char *describe(const ParquetReader *parquet, duckdb_logical_type type, unsigned depth, ParquetVector *ret);
+
+static const char *describe_child(const ParquetReader *parquet, duckdb_logical_type type, unsigned depth,
+                                  ParquetVector *ret)
+{
+    const char *why = describe(parquet, type, depth + 1, ret);
+    parquet->duckdb->destroy_logical_type(&type);
+    return why;
+}
+
+static const char *describe_struct(const ParquetReader *parquet, duckdb_logical_type type, unsigned depth,
+                                   ParquetVector *ret)
+{
+    const DuckdbLibrary *duckdb = parquet->duckdb;
+    idx_t count = duckdb->struct_type_child_count(type);
+    ParquetVector *children = add_children(ret, count);
+    const char *why = NULL;
+    for (idx_t i = 0; i < count && !why; i++) {
+        char *name = duckdb->struct_type_child_name(type, i);
+        children[i].name = xstrdup(name);
+        duckdb->free(name);
+        why = describe_child(parquet, duckdb->struct_type_child_type(type, i), depth, &children[i]);
+    }
+    return why;
+}
+
+/* What a vector of that type is made of; NULL, or why it cannot be read. */
+static const char *describe(const ParquetReader *parquet, duckdb_logical_type type, unsigned depth, ParquetVector *ret)
+{
+    const DuckdbLibrary *duckdb = parquet->duckdb;
+    const char *why;
+    ret->type = duckdb->get_type_id(type);
+    if (depth > NESTING_MAX)
+        return "nested too deeply";
+    switch (ret->type) {
+    case DUCKDB_TYPE_DECIMAL:
+        ret->integers = duckdb->decimal_internal_type(type);
+        ret->scale = duckdb->decimal_scale(type);
+        return NULL;
+    case DUCKDB_TYPE_LIST:
+        return describe_child(parquet, duckdb->list_type_child_type(type), depth, add_children(ret, 1));
+    case DUCKDB_TYPE_ARRAY:
+        ret->array_size = duckdb->array_type_array_size(type);
+        return describe_child(parquet, duckdb->array_type_child_type(type), depth, add_children(ret, 1));
+    case DUCKDB_TYPE_STRUCT:
+        return describe_struct(parquet, type, depth, ret);
+    case DUCKDB_TYPE_MAP: {
+        /* a list of structs of two */
+        ParquetVector *pair = add_children(ret, 1);
+        pair->type = DUCKDB_TYPE_STRUCT;
+        add_children(pair, 2);
+        why = describe_child(parquet, duckdb->map_type_key_type(type), depth, &pair->children[0]);
+        return why ? why : describe_child(parquet, duckdb->map_type_value_type(type), depth, &pair->children[1]);
+    }
+    case DUCKDB_TYPE_BOOLEAN:
+    case DUCKDB_TYPE_TINYINT:
+    case DUCKDB_TYPE_SMALLINT:
+    case DUCKDB_TYPE_INTEGER:
+    case DUCKDB_TYPE_BIGINT:
+    case DUCKDB_TYPE_UTINYINT:
+    case DUCKDB_TYPE_USMALLINT:
+    case DUCKDB_TYPE_UINTEGER:
+    case DUCKDB_TYPE_UBIGINT:
+    case DUCKDB_TYPE_HUGEINT:
+    case DUCKDB_TYPE_UHUGEINT:
+    case DUCKDB_TYPE_FLOAT:
+    case DUCKDB_TYPE_DOUBLE:
+    case DUCKDB_TYPE_DATE:
+    case DUCKDB_TYPE_TIMESTAMP:
+    case DUCKDB_TYPE_TIMESTAMP_S:
+    case DUCKDB_TYPE_TIMESTAMP_MS:
+    case DUCKDB_TYPE_TIMESTAMP_NS:
+    case DUCKDB_TYPE_TIMESTAMP_TZ:
+    case DUCKDB_TYPE_VARCHAR:
+    case DUCKDB_TYPE_BLOB:
+        return NULL;
+    default:
+        /* A time of day, a UUID and the like: DuckDB writes them as text, where it is asked for a whole column. */
+        if (depth > 0)
+            return "nested, of a type that cannot be read";
+        ret->type = DUCKDB_TYPE_INVALID;
+        return NULL;
+    }
+}
+
+static void put_identifier(Buffer *sql, const char *name)
+{
+    buffer_append(sql, "\"", 1);
+    for (; *name; name++)
+        buffer_append(sql, *name == '"' ? "\"\"" : name, *name == '"' ? 2 : 1);
+    buffer_append(sql, "\"", 1);
+}
+
+static int file_lacks(const ParquetReader *parquet, duckdb_result *schema, const FileColumn *column, Error *error)
+{
+    Buffer names = { 0 };
+    idx_t count = parquet->duckdb->column_count(schema);
+    for (idx_t i = 0; i < count && buffer_length(&names) < 200; i++)
+        buffer_printf(&names, "%s\"%.60s\"", i > 0 ? ", " : "", parquet->duckdb->column_name(schema, i));
+    if (buffer_length(&names) >= 200)
+        buffer_append_string(&names, ", …");
+    _cleanup_(freep) char *text = buffer_take_string(&names);
+    error_set(error, ERROR_DATA,
+              column ? "the file lacks this required column: it has %s"
+                     : "the file has none of the "
+                       "columns: it has %s",
+              text);
+    return column ? error_at_column(error, column->source) : -1;
+}
+
+static idx_t find_column(const ParquetReader *parquet, duckdb_result *schema, const char *name)
+{
+    idx_t count = parquet->duckdb->column_count(schema);
+    for (idx_t i = 0; i < count; i++)
+        if (strcmp(parquet->duckdb->column_name(schema, i), name) == 0)
+            return i;
+    return count;
+}
+
+/* Adds to SQL what column I of the settings needs; SCHEMA is what the file has. */
+static int select_column(ParquetReader *parquet, duckdb_result *schema, size_t i, Buffer *sql, Error *error)
+{
+    const FileColumn *column = &parquet->reader.settings->columns[i];
+    idx_t at = find_column(parquet, schema, column->source);
+    parquet->columns[i] = NO_VECTOR;
+    if (at == parquet->duckdb->column_count(schema))
+        return column->required ? file_lacks(parquet, schema, column, error) : 0;
+    ParquetVector *vector = &parquet->vectors[parquet->vector_count];
+    duckdb_logical_type type = parquet->duckdb->column_logical_type(schema, at);
+    const char *why = describe(parquet, type, 0, vector);
+    parquet->duckdb->destroy_logical_type(&type);
+    parquet->columns[i] = parquet->vector_count++;
+    if (why) {
+        error_set(error, ERROR_DATA, "%s", why);
+        return error_at_column(error, column->source);
+    }
+    buffer_append_string(sql, parquet->vector_count > 1 ? ", " : "");
+    bool as_text = vector->type == DUCKDB_TYPE_INVALID;
+    buffer_append_string(sql, as_text ? "CAST(" : "");
+    put_identifier(sql, column->source);
+    buffer_append_string(sql, as_text ? " AS VARCHAR)" : "");
+    if (as_text)
+        vector->type = DUCKDB_TYPE_VARCHAR;
+    return 0;
+}
+
+static int select_columns(ParquetReader *parquet, duckdb_result *schema, char **ret, Error *error)
+{
+    size_t count = parquet->reader.settings->column_count;
+    _cleanup_(buffer_clear) Buffer sql = { 0 };
+    parquet->vectors = xcalloc(count, sizeof(*parquet->vectors));
+    parquet->columns = xcalloc(count, sizeof(*parquet->columns));
+    buffer_append_string(&sql, "SELECT ");
+    for (size_t i = 0; i < count; i++)
+        if (select_column(parquet, schema, i, &sql, error) < 0)
+            return -1;
+    if (parquet->vector_count == 0)
+        return file_lacks(parquet, schema, NULL, error);
+    buffer_printf(&sql, " FROM read_parquet('%s')", parquet->path);
+    *ret = buffer_take_string(&sql);
+    return 0;
+}
+
+/* --- beginning --- */
+
+static int check_magic(const ParquetReader *parquet, Error *error)
+{
+    char first[MAGIC_LENGTH] = { 0 };
+    ssize_t n = pread(parquet->file->fd, first, sizeof(first), 0);
+    if (n < 0)
+        return error_set_errno(error, ERROR_TEMPORARY, errno, "cannot be read");
+    if (n == MAGIC_LENGTH && memcmp(first, "PAR1", MAGIC_LENGTH) == 0)
+        return 0;
+    if (n == MAGIC_LENGTH && memcmp(first, "PARE", MAGIC_LENGTH) == 0)
+        return error_set(error, ERROR_DATA, "an encrypted parquet file, which cannot be read");
+    return error_set(error, ERROR_DATA, "not a parquet file: it does not begin with \"PAR1\"");
+}
+
+static int read_schema(ParquetReader *parquet, char **ret_sql, Error *error)
+{
+    duckdb_result schema;
+    _cleanup_(freep) char *sql = xasprintf("SELECT * FROM read_parquet('%s') LIMIT 0", parquet->path);
+    if (parquet->duckdb->query(parquet->connection, sql, &schema) != DuckDBSuccess)
+        return result_failed(parquet, &schema, error);
+    int r = select_columns(parquet, &schema, ret_sql, error);
+    parquet->duckdb->destroy_result(&schema);
+    return r;
+}
+
+static int begin(ParquetReader *parquet, Error *error)
+{
+    const DuckdbLibrary *duckdb = parquet->duckdb;
+    _cleanup_(freep) char *sql = NULL;
+    if (check_magic(parquet, error) < 0 || open_database(parquet, error) < 0 || read_schema(parquet, &sql, error) < 0)
+        return -1;
+    if (duckdb->prepare(parquet->connection, sql, &parquet->statement) != DuckDBSuccess)
+        return failed(parquet, DUCKDB_ERROR_INVALID, duckdb->prepare_error(parquet->statement), error);
+    if (duckdb->pending_prepared_streaming(parquet->statement, &parquet->pending) != DuckDBSuccess)
+        return failed(parquet, DUCKDB_ERROR_INVALID, duckdb->pending_error(parquet->pending), error);
+    if (duckdb->execute_pending(parquet->pending, &parquet->result) != DuckDBSuccess)
+        return result_failed(parquet, &parquet->result, error);
+    parquet->has_result = true;
+    return 0;
+}
+
+/* --- rows --- */
+
+static void bind_vector(const ParquetReader *parquet, ParquetVector *vector, duckdb_vector from)
+{
+    const DuckdbLibrary *duckdb = parquet->duckdb;
+    vector->data = duckdb->vector_get_data(from);
+    vector->validity = duckdb->vector_get_validity(from);
+    if (vector->type == DUCKDB_TYPE_LIST || vector->type == DUCKDB_TYPE_MAP)
+        bind_vector(parquet, &vector->children[0], duckdb->list_vector_get_child(from));
+    else if (vector->type == DUCKDB_TYPE_ARRAY)
+        bind_vector(parquet, &vector->children[0], duckdb->array_vector_get_child(from));
+    for (size_t i = 0; vector->type == DUCKDB_TYPE_STRUCT && i < vector->child_count; i++)
+        bind_vector(parquet, &vector->children[i], duckdb->struct_vector_get_child(from, i));
+}
+
+/* The part of the file that was read is not known; its size stands for all rows, and a chunk for a step of it. */
+static int tell_progress(ParquetReader *parquet, bool ended, Error *error)
+{
+    DataFile *file = parquet->file;
+    uint64_t step = ended ? file->size - parquet->told : MIN_OF(file->size - parquet->told, file->size / 1000 + 1);
+    parquet->told += step;
+    return file->progress ? file->progress(file->context, step, error) : 0;
+}
+
+static int next_chunk(ParquetReader *parquet, Error *error)
+{
+    const DuckdbLibrary *duckdb = parquet->duckdb;
+    duckdb->destroy_data_chunk(&parquet->chunk);
+    parquet->next = 0;
+    do {
+        parquet->chunk = duckdb->fetch_chunk(parquet->result);
+        if (!parquet->chunk) {
+            const char *why = duckdb->result_error(&parquet->result);
+            if (why && *why)
+                return failed(parquet, duckdb->result_error_type(&parquet->result), why, error);
+            return tell_progress(parquet, true, error) < 0 ? -1 : FILE_READER_E_END;
+        }
+        parquet->chunk_rows = duckdb->data_chunk_get_size(parquet->chunk);
+        if (parquet->chunk_rows == 0)
+            duckdb->destroy_data_chunk(&parquet->chunk);
+    } while (!parquet->chunk);
+    for (size_t i = 0; i < parquet->vector_count; i++)
+        bind_vector(parquet, &parquet->vectors[i], duckdb->data_chunk_get_vector(parquet->chunk, i));
+    return tell_progress(parquet, false, error);
+}
+
+static int put_row(const ParquetReader *parquet, RowsWriter *rows, Error *error)
+{
+    const FileReader *reader = &parquet->reader;
+    const FilesSettings *settings = reader->settings;
+    for (size_t i = 0; i < settings->column_count; i++) {
+        const FileColumn *column = &settings->columns[i];
+        const ParquetVector *vector = parquet->columns[i] == NO_VECTOR ? NULL : &parquet->vectors[parquet->columns[i]];
+        int r = !vector || parquet_is_null(vector, parquet->next)
+                    ? reader_put_null(reader, column, "NULL, but the column is required", rows, error)
+                    : parquet_put_value(reader, column, vector, parquet->next, rows, error);
+        if (r < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int parquet_read(FileReader *reader, RowsWriter *rows, Error *error)
+{
+    ParquetReader *parquet = (ParquetReader *)reader;
+    /* as with text: a file of nothing has no rows */
+    if (parquet->file->size == 0)
+        return FILE_READER_E_END;
+    if (!parquet->begun && begin(parquet, error) < 0)
+        return -1;
+    parquet->begun = true;
+    while (rows_size(rows) < FRAME_ROWS_TARGET) {
+        if (!parquet->chunk || parquet->next == parquet->chunk_rows) {
+            int r = next_chunk(parquet, error);
+            if (r != 0)
+                return r;
+        }
+        reader->row++;
+        size_t mark = rows_mark(rows);
+        if ((put_row(parquet, rows, error) < 0 || reader_row_done(reader, rows, mark, error) < 0) &&
+            reader_bad_row(reader, rows, mark, error) < 0)
+            return -1;
+        parquet->next++;
+    }
+    return 0;
+}
+
+static void parquet_write_row(const FileReader *reader, Buffer *to)
+{
+    const ParquetReader *parquet = (const ParquetReader *)reader;
+    const FilesSettings *settings = reader->settings;
+    size_t written = 0;
+    buffer_append_string(to, "{");
+    for (size_t i = 0; i < settings->column_count; i++) {
+        const char *name = settings->columns[i].source;
+        if (parquet->columns[i] == NO_VECTOR || files_settings_protect(settings, name))
+            continue;
+        buffer_append_string(to, written++ > 0 ? ", " : "");
+        json_put_string(to, name, strlen(name));
+        buffer_append_string(to, ": ");
+        size_t mark = to->end;
+        if (!parquet_write_json(&parquet->vectors[parquet->columns[i]], parquet->next, to)) {
+            /* What JSON has no words for must not come back as something else. */
+            to->end = mark;
+            buffer_append_string(to, "\"(not finite or not possible)\"");
+        }
+    }
+    buffer_append_string(to, "}");
+}
+
+static void parquet_reader_free(FileReader *reader)
+{
+    ParquetReader *parquet = (ParquetReader *)reader;
+    const DuckdbLibrary *duckdb = parquet->duckdb;
+    duckdb->destroy_data_chunk(&parquet->chunk);
+    if (parquet->has_result)
+        duckdb->destroy_result(&parquet->result);
+    duckdb->destroy_pending(&parquet->pending);
+    duckdb->destroy_prepare(&parquet->statement);
+    duckdb->disconnect(&parquet->connection);
+    duckdb->close(&parquet->database);
+    vectors_free(parquet->vectors, parquet->vector_count);
+    free(parquet->columns);
+    free(parquet->path);
+    free(parquet);
+}
+
+FileReader *parquet_reader_new(Parquet *parquet, const FilesSettings *settings, JsonMemory *json, DataFile *file)
+{
+    ParquetReader *reader = xcalloc(1, sizeof(*reader));
+    reader->reader = (FileReader){ .read = parquet_read,
+                                   .write_row = parquet_write_row,
+                                   .free = parquet_reader_free,
+                                   .settings = settings,
+                                   .converter = { settings->max_value_size, json } };
+    reader->parquet = parquet;
+    reader->duckdb = parquet->duckdb;
+    reader->file = file;
+    reader->path = xasprintf("/proc/self/fd/%d", file->fd);
+    return &reader->reader;
+}
