@@ -194,8 +194,6 @@ static bool float_is_single(double number)
 {
     char text[32];
     double nearest = (double)(float)number;
-    if (nearest == number)
-        return true;
     for (int digits = 1; digits <= 9; digits++) {
         snprintf(text, sizeof(text), "%.*g", digits, nearest);
         if (strtof(text, NULL) == (float)number)

@@ -73,8 +73,6 @@ def is_single(number):
         (single,) = struct.unpack("<f", struct.pack("<f", number))
     except OverflowError:
         return False
-    if single == number:
-        return True
     for count in range(1, 10):
         shown = float(f"{single:.{count}g}")
         if struct.pack("<f", shown) == struct.pack("<f", single):

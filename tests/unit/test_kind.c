@@ -230,6 +230,11 @@ static void test_what_fits(void **state)
     assert_true(kind_holds((Kind){ COLUMN_REAL }, &single));
     single.number = 0.1 + 0.2;
     assert_false(kind_holds((Kind){ COLUMN_REAL }, &single));
+    /* 2^53 is exact in a single, whose shortest text is 9.007199e15: two values must not share one single */
+    single.number = 9007199254740992.0;
+    assert_false(kind_holds((Kind){ COLUMN_REAL }, &single));
+    single.number = 9007199e9;
+    assert_true(kind_holds((Kind){ COLUMN_REAL }, &single));
     Value decimal = text_value(VALUE_DECIMAL, "00123.4500");
     assert_true(kind_holds((Kind){ COLUMN_DECIMAL, 5, 2 }, &decimal));
     assert_false(kind_holds((Kind){ COLUMN_DECIMAL, 4, 2 }, &decimal));
