@@ -23,6 +23,7 @@ from pathlib import Path
 import frames
 import pytest
 from operations_model import Kind, Model, Pools, encode, json_meaning, random_sequence
+from operations_postgres import Postgres
 
 SEQUENCES = 10000 if os.environ.get("WHERRY_TEST_FULL") == "1" else 300
 SHRINKING = 300  # runs at most, to make a failure smaller
@@ -115,8 +116,8 @@ class Sqlite:
         return json_meaning(stored) if kind.type == "json" else stored
 
 
-# destination-postgres and destination-duckdb join here.
-ADAPTERS = [Sqlite]
+# destination-duckdb joins here.
+ADAPTERS = [Sqlite, Postgres]
 
 
 # --- running and comparing ---

@@ -1,7 +1,6 @@
 """destination-postgres against a real server: op frames in, tables and reports out; every failure a user can cause, by its text."""
 
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -81,7 +80,9 @@ class Destination:
 
     def backends(self):
         """Of writers, without those that ask."""
-        found = self.query(f"SELECT pid FROM pg_stat_activity WHERE datname = '{self.database}' AND application_name = 'wherry'")
+        found = self.query(
+            f"SELECT pid FROM pg_stat_activity WHERE datname = '{self.database}' AND application_name = 'wherry'"
+        )
         return [int(pid) for (pid,) in found]
 
     def close(self):
@@ -158,7 +159,9 @@ def test_values_keep_their_meaning(destination):
     assert found[4] == ("",) + (None,) * 8
 
 
-DECIMALS = "0 0.0 -0 1 -1 10 100 10000 12345 0.1 0.0001 0.00010 1234.5678 -99999999.9999 00012.50 123456789.000000001".split()
+DECIMALS = (
+    "0 0.0 -0 1 -1 10 100 10000 12345 0.1 0.0001 0.00010 1234.5678 -99999999.9999 00012.50 123456789.000000001".split()
+)
 
 
 def test_decimals_to_the_last_digit(destination):
@@ -207,10 +210,10 @@ def test_nul_is_left_out_where_asked(destination):
 
 
 def test_the_new_table(destination):
-    assert destination.load(frames.file_frames("a.csv", items(3)), own={"schema": "Wea\"ther"}).status == 0
+    assert destination.load(frames.file_frames("a.csv", items(3)), own={"schema": 'Wea"ther'}).status == 0
     described = destination.query(
         "SELECT attname, format_type(atttypid, atttypmod), attnotnull FROM pg_attribute"
-        " WHERE attrelid = '\"Wea\"\"ther\".orders'::regclass AND attnum > 0 ORDER BY attnum"
+        ' WHERE attrelid = \'"Wea""ther".orders\'::regclass AND attnum > 0 ORDER BY attnum'
     )
     assert described == [
         ("id", "bigint", "f"), ("note", "text", "f"), ("price", "double precision", "f"),
@@ -294,7 +297,10 @@ BAD_NAMES = [
     ([("x" * 64, "integer")], f'column "{"x" * 64}": PostgreSQL\'s names have at most 63 bytes; choose a shorter one'),
     ([("xmin", "integer")], '"xmin" is a column that PostgreSQL itself has in every table; give yours another name'),
     ([("_id", "integer")], 'column "_id" is one that Wherry adds; give yours another name'),
-    ([(f"c{i}", "integer") for i in range(1599)], "has 1599 columns; PostgreSQL's have at most 1600, of which two are ours"),
+    (
+        [(f"c{i}", "integer") for i in range(1599)],
+        "has 1599 columns; PostgreSQL's have at most 1600, of which two are ours",
+    ),
 ]
 
 
@@ -322,8 +328,12 @@ def test_constraints_of_the_table_name_the_row(destination):
     )
     assert writer.status == 0, writer.seen
     errors = file_errors(writer)
-    assert errors[0].startswith('high.csv: row 101: new row for relation "orders" violates check constraint "orders_price_check"')
-    assert errors[1].startswith('null.csv: row 2, column "note": null value in column "note" of relation "orders" violates')
+    assert errors[0].startswith(
+        'high.csv: row 101: new row for relation "orders" violates check constraint "orders_price_check"'
+    )
+    assert errors[1].startswith(
+        'null.csv: row 2, column "note": null value in column "note" of relation "orders" violates'
+    )
     assert destination.rows() == shown(2)
 
 
@@ -396,7 +406,9 @@ def test_a_successor_shuts_out_who_was_thought_dead(destination):
     late.status = late.finish()
     kind, message = failure(late)
     assert kind == "temporary"
-    assert 'connection "orders" was written by another run meanwhile (sequence 2, epoch 1; this run knows 1, 1)' in message
+    assert (
+        'connection "orders" was written by another run meanwhile (sequence 2, epoch 1; this run knows 1, 1)' in message
+    )
     assert destination.rows() == shown(2)
 
 
@@ -418,9 +430,16 @@ def test_many_connections_begin_in_a_new_schema_at_once(destination):
         writer.opened()
         writers.append(writer)
     for i, writer in enumerate(writers):
-        writer.put(frames.hello() + frames.table(f"t{i}", COLUMNS) + frames.file_frames("a", items(i + 1)) + frames.encode("END"))
+        writer.put(
+            frames.hello()
+            + frames.table(f"t{i}", COLUMNS)
+            + frames.file_frames("a", items(i + 1))
+            + frames.encode("END")
+        )
     assert [writer.finish() for writer in writers] == [0] * 4, [writer.seen for writer in writers]
-    assert destination.query("SELECT connection, sequence FROM fresh._wherry_state ORDER BY 1") == [(f"c{i}", "1") for i in range(4)]
+    assert destination.query("SELECT connection, sequence FROM fresh._wherry_state ORDER BY 1") == [
+        (f"c{i}", "1") for i in range(4)
+    ]
 
 
 def test_a_state_is_set_under_a_new_epoch(destination):
@@ -489,7 +508,9 @@ def test_a_restart_of_the_server_in_the_middle(build):
         server.stop()
         kind, message = failure(destination.load(frames.file_frames("c.csv", items(1))))
         assert kind == "temporary"
-        assert message.startswith(f'cannot connect to database "{destination.database}" on "{server.root}": connection to server')
+        assert message.startswith(
+            f'cannot connect to database "{destination.database}" on "{server.root}": connection to server'
+        )
         assert "No such file or directory" in message
     finally:
         destination.close()
@@ -501,7 +522,10 @@ def test_a_lock_is_waited_for_in_vain(destination):
     with holding(destination, "LOCK TABLE orders IN ACCESS EXCLUSIVE MODE"):
         kind, message = failure(destination.load(frames.file_frames("b", items(1)), own={"lock_timeout": 1}))
         assert kind == "temporary"
-        assert "cannot lock a table: canceling statement due to lock timeout; somebody else holds a lock (`lock_timeout`)" in message
+        assert (
+            "cannot lock a table: canceling statement due to lock timeout; somebody else holds a lock (`lock_timeout`)"
+            in message
+        )
 
 
 class holding:
@@ -546,7 +570,11 @@ def test_cancel_ends_a_wait(destination):
 def guarded():
     """A server that wants passwords."""
     found = postgres.Server()
-    found.execute("CREATE ROLE loader LOGIN PASSWORD 'hunter2hunter2'", "CREATE ROLE poor LOGIN PASSWORD 'pennies'", database="postgres")
+    found.execute(
+        "CREATE ROLE loader LOGIN PASSWORD 'hunter2hunter2'",
+        "CREATE ROLE poor LOGIN PASSWORD 'pennies'",
+        database="postgres",
+    )
     hba = found.data / "pg_hba.conf"
     hba.write_text(f"local all {found.user} trust\nlocal all all scram-sha-256\n")
     found.restart()
@@ -592,7 +620,12 @@ def test_a_password_works_in_every_form(guarded_destination):
         configuration["destination"] = {"type": "postgres", **own}
         writer = frames.Writer([str(destination.program)], configuration)
         destination.writers.append(writer)
-        writer.put(frames.hello() + frames.table("orders", COLUMNS) + frames.file_frames(f"{i}", items(1, i)) + frames.encode("END"))
+        writer.put(
+            frames.hello()
+            + frames.table("orders", COLUMNS)
+            + frames.file_frames(f"{i}", items(1, i))
+            + frames.encode("END")
+        )
         assert writer.finish() == 0, (own, writer.seen)
     assert destination.rows() == shown(len(forms))
 
@@ -608,14 +641,20 @@ def test_who_is_refused(guarded_destination, change, kind, text):
     writer = guarded_destination.load(frames.file_frames("a", items(1)), url=url_of(guarded_destination, **change))
     assert failure(writer)[0] == kind
     assert text in failure(writer)[1]
-    assert "hunter2" not in str(writer.seen) and "wrongwrong" not in str(writer.seen) and "LOCATION" not in str(writer.seen)
+    assert (
+        "hunter2" not in str(writer.seen)
+        and "wrongwrong" not in str(writer.seen)
+        and "LOCATION" not in str(writer.seen)
+    )
 
 
 def test_no_password_and_no_database(guarded_destination):
     root = guarded_destination.server.root
     kind, message = failure(guarded_destination.load(b"", url=f"host={root} dbname=postgres user=loader"))
     assert kind == "configuration" and "no password supplied" in message
-    kind, message = failure(guarded_destination.load(b"", url=f"postgresql://loader:hunter2hunter2@/nowhere?host={root}"))
+    kind, message = failure(
+        guarded_destination.load(b"", url=f"postgresql://loader:hunter2hunter2@/nowhere?host={root}")
+    )
     assert kind == "configuration" and 'FATAL: database "nowhere" does not exist' in message
 
 
@@ -628,7 +667,9 @@ def test_rights_that_are_missing(guarded_destination):
     assert "cannot create the schema: permission denied for database" in message
 
 
-@pytest.mark.parametrize("url", ["postgresql://me:hunter2hunter2@host:notaport/x", "hunter2hunter2", "host = x hunter2hunter2", "mysql://x"])
+@pytest.mark.parametrize(
+    "url", ["postgresql://me:hunter2hunter2@host:notaport/x", "hunter2hunter2", "host = x hunter2hunter2", "mysql://x"]
+)
 def test_a_url_that_is_none_tells_no_secret(destination, url):
     kind, message = failure(destination.load(b"", url=url))
     assert kind in ("configuration", "temporary")
@@ -644,7 +685,7 @@ def test_nothing_says_where(destination):
     kind, message = failure(writer)
     assert kind == "configuration"
     assert message == (
-        "the postgres destination has no \"url\", and neither DATABASE_URL nor PGHOST is set in wherryd's environment"
+        'the postgres destination has no "url", and neither DATABASE_URL nor PGHOST is set in wherryd\'s environment'
     )
 
 
@@ -735,7 +776,9 @@ def test_committed_but_the_answer_was_lost(proxied):
     destination = proxied(forward)
     writer = destination.load(frames.file_frames("a", items(1, 1)), frames.file_frames("b", items(1, 2)))
     assert writer.status == 0, writer.seen
-    assert any("the connection was lost while committing; it was committed" in log["message"] for log in writer.frames("LOG"))
+    assert any(
+        "the connection was lost while committing; it was committed" in log["message"] for log in writer.frames("LOG")
+    )
     assert [done["sequence"] for done in writer.frames("FILE_DONE")] == [2, 3]
     assert destination.rows() == shown(3)
     assert sequence(destination) == 3
@@ -813,7 +856,10 @@ def test_through_the_daemon(wherry, server):
     wherry.drop("a.csv", "id,note,amount\n1,x,0.5\n2,,\n")
     run = wherry.sync()
     assert (run["outcome"], run["rows_committed"]) == ("succeeded", 2)
-    assert server.query("SELECT order_id, note, amount FROM shop.orders ORDER BY 1", database) == [("1", "x", "0.5"), ("2", None, None)]
+    assert server.query("SELECT order_id, note, amount FROM shop.orders ORDER BY 1", database) == [
+        ("1", "x", "0.5"),
+        ("2", None, None),
+    ]
     wherry.drop("b.csv", "id,note,amount\n3,x,0.5\n")
     assert wherry.sync()["rows_committed"] == 1
     assert wherry.sync()["rows_committed"] == 0

@@ -1,0 +1,251 @@
+"""Killed at any instant, nothing is lost in PostgreSQL and nothing repeated: the sync of test_kill.py, with this destination.
+
+Besides Wherry's three processes, the server's own is killed: the writer is stopped at its N-th message to the server, the
+backend gets SIGKILL (upon which PostgreSQL throws every session out and recovers, as after a crash), the writer goes on.
+"""
+
+import collections
+import concurrent.futures
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+
+import harness
+import postgres
+import pytest
+from test_kill import ROWS, Scenario, points_to_kill, rows_of
+
+SAMPLES = {"daemon": 2, "worker": 2, "writer": 8}  # of each kind of call
+SERVER_KILLS = 8
+TEMPLATE = "prepared"
+SERVERS = []
+
+
+class PostgresScenario(Scenario):
+    def __init__(self, build, base, server, programs=None):
+        super().__init__(build, base, programs)
+        self.server = server
+        server.databases += 1
+        self.database = f"run{server.databases}"
+        server.execute(f"CREATE DATABASE {self.database} TEMPLATE {TEMPLATE}", database="postgres")
+
+    def environment(self):
+        return {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "DATABASE_URL": self.server.url(self.database)}
+
+    def once(self, tracer=()):
+        return subprocess.run(
+            [*tracer, *self.command()],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=harness.TIMEOUT_S,
+            env=self.environment(),
+        )
+
+    def wrap(self, role, tracer):
+        build = self.wherry.build
+        self.programs = self.wherry.root / "programs"
+        self.programs.mkdir()
+        for program, path, own in (
+            ("source-files", build.source("files"), "worker"),
+            ("destination-postgres", build.destination("postgres"), "writer"),
+        ):
+            prefix = " ".join(tracer) + " " if own == role else ""
+            (self.programs / program).write_text(f'#!/bin/sh\nexec {prefix}{path} "$@"\n')
+            (self.programs / program).chmod(0o755)
+
+    def all_gone(self):
+        for child in set(harness.children()) - harness.lasting:
+            if os.waitpid(child, os.WNOHANG) == (0, 0):
+                return False
+        return True
+
+    def table(self):
+        found = collections.defaultdict(list)
+        for hash, number, note, amount in self.server.query(
+            "SELECT _source_file_hash, order_id, note, amount FROM orders ORDER BY order_id", self.database
+        ):
+            found[hash].append((int(number), note, float(amount)))
+        return dict(found)
+
+    def close(self):
+        super().close()
+        self.server.execute(f"DROP DATABASE {self.database} WITH (FORCE)", database="postgres")
+
+
+def server_of_this_process(data):
+    """Each process of the pool has a server of its own, started once, that dies with it."""
+    if not SERVERS:
+        SERVERS.append(postgres.Server(fsync="off"))
+        prepare(SERVERS[0], data)
+    return SERVERS[0]
+
+
+def prepare(server, data):
+    server.execute(f"CREATE DATABASE {TEMPLATE}", database="postgres")
+    server.execute(data, database=TEMPLATE)
+
+
+@pytest.fixture(scope="module")
+def base(plain_build, tmp_path_factory):
+    """Folders as test_kill.py has them, and what the database holds then, as SQL."""
+    server = postgres.Server(fsync="off")
+    wherry = harness.Wherry(plain_build)
+    try:
+        database = server.create_database()
+        definition = {
+            **wherry.orders(),
+            "source": {"type": "files", "dir": "../../in"},
+            "connector": {"type": "postgres", "lock_timeout": "10s"},
+        }
+        wherry.pipeline("orders", definition)
+        wherry.drop("0.csv", rows_of("0"))
+        done = wherry.run_daemon("--once", "orders", env={"DATABASE_URL": server.url(database)})
+        assert done.returncode == 0, done.stderr
+        for name in "abc":
+            wherry.drop(f"{name}.csv", rows_of(name, good=name != "b"))
+        dumped = subprocess.run(
+            [postgres.BINARIES / "pg_dump", "--no-owner", "--inserts", "--rows-per-insert=500", server.url(database)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        folder = tmp_path_factory.mktemp("kill-postgres") / "base"
+        shutil.copytree(wherry.root, folder)
+    finally:
+        wherry.close()
+        server.close()
+    data = "\n".join(line for line in dumped.stdout.splitlines() if not line.startswith("\\"))
+    return folder, data.rstrip().removesuffix(";")
+
+
+def judge(scenario, what):
+    """What is wrong after a kill, or ""."""
+    try:
+        harness.wait_for(scenario.server.is_ready, "the server")
+        scenario.check_no_half()
+        scenario.check_recovery()
+        return ""
+    except AssertionError as error:
+        return f"{what}: {error}"
+
+
+def kill_at(build, base, role, call, number):
+    scenario = PostgresScenario(build, base[0], server_of_this_process(base[1]))
+    try:
+        _, killed = scenario.run_traced(role, (call, number))
+        return judge(scenario, f"{role} killed at {call} number {number}") if killed else None
+    finally:
+        scenario.close()
+
+
+def test_killed_at_every_call(plain_build, base, capsys):
+    full = os.environ.get("WHERRY_TEST_FULL") == "1"
+    seed = int(os.environ.get("WHERRY_TEST_SEED", random.SystemRandom().randrange(1 << 32)))
+    rng, points, wanted = random.Random(seed), [], collections.Counter()
+    server = postgres.Server(fsync="off")
+    try:
+        prepare(server, base[1])
+        for role, samples in SAMPLES.items():
+            scenario = PostgresScenario(plain_build, base[0], server)
+            calls, _ = scenario.run_traced(role)
+            scenario.close()
+            assert calls, f"the trace of the {role} shows no call at all"
+            wanted.update({(role, call): count for call, count in calls.items()})
+            by_call = collections.defaultdict(list)
+            for call, number in points_to_kill(calls, full, rng):
+                by_call[call].append(number)
+            for call, numbers in by_call.items():
+                points += [
+                    (role, call, n) for n in (numbers if full else rng.sample(numbers, min(samples, len(numbers))))
+                ]
+    finally:
+        server.close()
+    made, wrong = collections.Counter(), []
+    with concurrent.futures.ProcessPoolExecutor(os.cpu_count(), initializer=in_pool) as pool:
+        outcomes = pool.map(kill_at, *zip(*((plain_build, base, *point) for point in points)))
+        for (role, call, _), outcome in zip(points, outcomes):
+            made[role, call] += outcome is not None
+            wrong += [outcome] if outcome else []
+    with capsys.disabled():
+        print(f"\nkills made, of calls seen (seed {seed}):")
+        for role, call in sorted(wanted):
+            print(f"  {role:<8} {call:<16} {made[role, call]:>4} of {wanted[role, call]}")
+    assert not wrong, "\n".join(wrong)
+    assert sum(count for (role, _), count in made.items() if role == "writer") >= SAMPLES["writer"]
+
+
+def in_pool():
+    """The server of a pool's process is ended by its parent-death signal; its folder is taken away here."""
+    harness.become_subreaper()
+    harness.lasting.clear()
+    import atexit
+    import multiprocessing.util
+
+    def close():
+        for server in SERVERS:
+            server.close()
+
+    atexit.register(close)
+    multiprocessing.util.Finalize(None, close, exitpriority=1)
+
+
+def stopped_writer(scenario):
+    for child in harness.descendants("self"):
+        if re.match(r"\S*/destination-postgres$", harness.command_line(child)) and not harness.command_line(
+            child
+        ).startswith("strace"):
+            with open(f"/proc/{child}/status") as status:
+                if re.search(r"State:\s+[tT]", status.read()):
+                    return child
+    return None
+
+
+def kill_backend(build, base, server, number):
+    """None where the writer sent fewer messages."""
+    scenario = PostgresScenario(build, base[0], server)
+    try:
+        tracer = ["strace", "-o", str(scenario.trace), "-e", "trace=sendto"]
+        scenario.wrap("writer", [*tracer, "-e", f"inject=sendto:signal=STOP:when={number}"])
+        process = subprocess.Popen(
+            scenario.command(), env=scenario.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        writer = harness.wait_for(lambda: stopped_writer(scenario) or process.poll() is not None, "the writer to stop")
+        if writer is True:
+            return None
+        for (pid,) in server.query(
+            f"SELECT pid FROM pg_stat_activity WHERE datname = '{scenario.database}' AND application_name = 'wherry'",
+            "postgres",
+        ):
+            os.kill(int(pid), signal.SIGKILL)
+        os.kill(writer, signal.SIGCONT)
+        process.wait(harness.TIMEOUT_S)
+        harness.wait_for(scenario.all_gone, "the end of every process of the sync")
+        scenario.programs = None
+        return judge(scenario, f"backend killed at message {number}")
+    finally:
+        scenario.close()
+
+
+def test_the_server_is_killed(plain_build, base):
+    seed = int(os.environ.get("WHERRY_TEST_SEED", random.SystemRandom().randrange(1 << 32)))
+    rng = random.Random(seed)
+    server = postgres.Server(fsync="off")
+    try:
+        prepare(server, base[1])
+        scenario = PostgresScenario(plain_build, base[0], server)
+        scenario.wrap("writer", ["strace", "-o", str(scenario.trace), "-e", "trace=sendto"])
+        scenario.once()
+        count = scenario.trace.read_text().count("sendto(")
+        scenario.close()
+        full = os.environ.get("WHERRY_TEST_FULL") == "1"
+        numbers = range(2, count + 1) if full else sorted({count, *rng.sample(range(2, count + 1), SERVER_KILLS - 1)})
+        outcomes = {number: kill_backend(plain_build, base, server, number) for number in numbers}
+    finally:
+        server.close()
+    wrong = [outcome for outcome in outcomes.values() if outcome]
+    assert not wrong, f"seed {seed}: " + "\n".join(wrong)
+    assert sum(outcome == "" for outcome in outcomes.values()) >= SERVER_KILLS // 2, outcomes
+    assert ROWS > 0
