@@ -130,3 +130,32 @@ class Server:
         done = self.psql("-A", "-t", "-F\x1f", "-R\x1e", "-P", "null=\x1d", "-c", sql, database=database)
         text = done.stdout.removesuffix("\n")
         return [tuple(None if v == "\x1d" else v for v in row.split("\x1f")) for row in text.split("\x1e") if row]
+
+
+class Bouncer:
+    """A PgBouncer in front of SERVER that hands out its connections per transaction."""
+
+    def __init__(self, server, size=3):
+        self.server = server
+        self.root = Path(tempfile.mkdtemp(prefix="wherry-pgb-", dir="/tmp"))
+        self.root.chmod(0o777)
+        settings = self.root / "pgbouncer.ini"
+        settings.write_text(
+            f"[databases]\n* = host={server.root} user={server.user}\n[pgbouncer]\nlisten_addr =\n"
+            f"unix_socket_dir = {self.root}\nlisten_port = {PORT}\nauth_type = any\npool_mode = transaction\n"
+            f"default_pool_size = {size}\nserver_lifetime = 0\n"
+        )
+        settings.chmod(0o644)
+        prefix = [*server.prefix, "--pdeathsig=KILL"] if server.prefix else ["setpriv", "--pdeathsig=KILL"]
+        with open(self.root / "log", "wb") as log:
+            self.process = subprocess.Popen(
+                [*prefix, "pgbouncer", str(settings)], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/"
+            )
+        harness.lasting.add(self.process.pid)
+        harness.wait_for((self.root / f".s.PGSQL.{PORT}").exists, "PgBouncer to be ready")
+
+    def close(self):
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(harness.TIMEOUT_S)
+        harness.lasting.discard(self.process.pid)
+        shutil.rmtree(self.root, ignore_errors=True)

@@ -85,6 +85,11 @@ class Destination:
         )
         return [int(pid) for (pid,) in found]
 
+    def busy(self):
+        """Backends that are in a transaction of a writer's."""
+        sql = "SELECT pid FROM pg_stat_activity WHERE application_name = 'wherry' AND state = 'idle in transaction'"
+        return [int(pid) for (pid,) in self.query(sql)]
+
     def close(self):
         for writer in self.writers:
             writer.kill()
@@ -844,6 +849,89 @@ def test_a_backend_waiting_inside_commit(proxied):
         writer,
         lambda: destination.execute(server_settings.format(""), "SELECT pg_reload_conf()"),
     )
+
+
+# --- behind a pooler ---
+
+
+@pytest.fixture
+def pooled(destination):
+    """A destination whose sessions are PgBouncer's, per transaction."""
+    bouncer = postgres.Bouncer(destination.server)
+    destination.bouncer = bouncer
+    destination.url = destination.url.replace(str(destination.server.root), str(bouncer.root))
+    yield destination
+    destination.close()
+    bouncer.close()
+
+
+def test_sessions_are_somebody_elses_after_each_transaction(pooled):
+    """Two writers take turns on the same few server connections, and neither leaves anything behind there."""
+    writers = [pooled.start(connection=f"c{i}", dest_table=f"t{i}") for i in range(4)]
+    for i, writer in enumerate(writers):
+        writer.opened()
+        writer.put(frames.hello() + frames.table(f"t{i}", COLUMNS))
+    for turn in range(5):
+        for writer in writers:
+            writer.put(frames.file_frames(f"{turn}", items(20, turn * 20)))
+            assert writer.expect("FILE_DONE").fields["error"] == ""
+    for i, writer in enumerate(writers):
+        writer.put(frames.encode("END"))
+        assert writer.finish() == 0, writer.seen
+        assert pooled.rows(f"t{i}") == shown(100)
+    settings = "SELECT name, setting FROM pg_settings WHERE source = 'session' AND name NOT IN ('application_name', 'client_encoding')"
+    done = subprocess.run(
+        ["psql", "-X", "-q", "-A", "-t", "-c", settings, pooled.url],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [
+        line for line in done.stdout.split() if "timeout" in line or "synchronous" in line or "seqscan" in line
+    ] == []
+
+
+def keyed(rows, operation="upsert", checkpoint=None):
+    data = frames.rows(rows, operation=operation)
+    return data + (
+        frames.encode("CHECKPOINT", number=checkpoint, state=f'{{"at":{checkpoint}}}') if checkpoint else b""
+    )
+
+
+KEYED = [("id", "integer", frames.KEY | frames.DECLARED), ("note", "string", frames.DECLARED)]
+
+
+def test_operations_behind_a_pooler(pooled):
+    parts = [
+        keyed([(i, f"x{i}") for i in range(30)], checkpoint=1),
+        keyed([(i, "new") for i in range(10)], checkpoint=2),
+    ]
+    parts.append(keyed([(5, frames.ABSENT)], operation="delete", checkpoint=3))
+    writer = pooled.load(*parts, columns=KEYED, files=False)
+    assert writer.status == 0, writer.seen
+    assert pooled.query(
+        "SELECT count(*), count(*) FILTER (WHERE note = 'new'), count(*) FILTER (WHERE _fivetran_deleted) FROM orders"
+    ) == [("30", "10", "1")]
+    assert pooled.query("SELECT state FROM _wherry_state") == [('{"at":3}',)]
+
+
+def test_a_backend_paused_at_commit_behind_a_pooler(pooled, tmp_path):
+    assert pooled.load(frames.file_frames("0", items(1))).status == 0
+    stopped = []
+
+    def pause(proxy, send):
+        stopped.extend(pooled.busy())
+        os.kill(stopped[0], signal.SIGSTOP)
+        send()
+        time.sleep(0.2)  # for PgBouncer to pass it on; the pause itself needs no time
+
+    proxy = Proxy(pooled.bouncer, tmp_path, pause)
+    pooled.url = pooled.url.replace(str(pooled.bouncer.root), str(tmp_path))
+    try:
+        writer = pooled.load(frames.file_frames("a", items(1, 1)), own={"lock_timeout": 1})
+        check_unknown_then_known(pooled, writer, lambda: os.kill(stopped[0], signal.SIGCONT))
+    finally:
+        proxy.close()
 
 
 # --- through the daemon ---
