@@ -25,6 +25,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 import generate
+import keyed
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -216,6 +217,69 @@ class Bench:
             1.3,
             setup,
         )
+
+    def keyed_base(self):
+        """A keyed table of --rows rows, which destination-sqlite has made."""
+        base = self.work / "keyed-base.db"
+        if not base.exists():
+            path = self.work / "keyed-base.frames"
+            keyed.write_frames(path, keyed.numbered(keyed.base_ids(self.rows), 1))
+            keyed.run(self.destination(), path, base)
+            path.unlink()
+        return base
+
+    def destination(self):
+        return str(self.build / "connectors/destinations/sqlite/destination-sqlite")
+
+    def case_upserts(self):
+        base, count = self.keyed_base(), self.rows // 10
+        ours, theirs = self.work / "ours.db", self.work / "theirs.db"
+        path, fresh = self.work / "keyed.frames", self.fresh("keyed-fresh.db")
+        ids, peaks = keyed.upsert_ids(count, self.rows), []
+        keyed.write_frames(path, keyed.numbered(ids, 2))
+        keyed.write_database(fresh, keyed.numbered(ids, 2))
+
+        def setup():
+            self.fresh("ours.db"), self.fresh("theirs.db")
+            shutil.copy(base, ours), shutil.copy(base, theirs)
+            os.sync()
+
+        def run():
+            seconds, peak = keyed.run(self.destination(), path, ours)
+            peaks.append(peak)
+            return seconds
+
+        self.compare(
+            f"{count:,} upserts into {self.rows:,} rows",
+            run,
+            lambda: self.timed(["sqlite3", str(theirs)], keyed.native_merge(fresh)),
+            1.1,
+            setup,
+        )
+        keyed.check(ours, self.rows + count // 2)
+        keyed.check(theirs, self.rows + count // 2)
+        self.report("… peak memory of the writer", f"{max(peaks) / 1024:.1f} MB", "≤ 40 MB", max(peaks) <= 40 << 10)
+
+    def case_upserts_random(self):
+        base, count = self.keyed_base(), self.rows // 10
+        ours, theirs = self.work / "ours.db", self.work / "theirs.db"
+        path = self.work / "keyed.frames"
+        rows = list(keyed.numbered(keyed.shuffled(keyed.upsert_ids(count, self.rows)), 2))
+        keyed.write_frames(path, rows)
+
+        def setup():
+            self.fresh("ours.db"), self.fresh("theirs.db")
+            shutil.copy(base, ours), shutil.copy(base, theirs)
+            os.sync()
+
+        self.compare(
+            "… at random, against row by row",
+            lambda: keyed.run(self.destination(), path, ours)[0],
+            lambda: keyed.row_by_row(theirs, rows),
+            0.33,
+            setup,
+        )
+        keyed.check(ours, self.rows + count // 2)
 
     def case_memory(self):
         peaks = {}
@@ -441,7 +505,7 @@ def resident(pid):
     return int(fields["VmRSS"].split()[0])
 
 
-CASES = ["latency", "csv_new", "csv_existing", "ndjson", "ndjson_csv", "memory", "idle"]
+CASES = ["latency", "csv_new", "csv_existing", "ndjson", "ndjson_csv", "upserts", "upserts_random", "memory", "idle"]
 
 
 def main():
