@@ -1,6 +1,7 @@
 """Bad rows beside the good: what the sidecar holds, when it is there, when the file fails after all, and how corrected
 rows come in, exactly once."""
 
+import base64
 import hashlib
 import json
 import resource
@@ -237,6 +238,59 @@ def test_a_sidecar_that_was_loaded_is_not_loaded_again(wherry, pipeline, aside):
     assert wherry.ids() == [1, 2, 3, 4]
     assert listed(aside) == [f"{name}.loaded"]
     assert {file["quarantined_rows"] for file in wherry.files()} == {0}
+
+
+def test_json_text_stays_json_text(wherry, pipeline, aside):
+    columns = [{"source": "id", "dest": "order_id", "type": "integer"}, {"source": "more", "type": "json"}]
+    pipeline(columns=columns)
+    wherry.drop("a.csv", 'id,more\nx,"{""a"": 1}"\n2,{bad\n')
+    wherry.start()
+    assert wherry.sync()["quarantined_rows"] == 2
+    (name,) = listed(aside)
+    (aside / name).write_text((aside / name).read_text().replace('"id": "x"', '"id": 1'))
+    wherry.ctl("requeue", "orders", "--quarantined")
+    assert wherry.sync()["quarantined_rows"] == 1
+    assert wherry.query("SELECT order_id, more FROM orders") == [(1, '{"a": 1}')]
+
+
+def test_protected_values_are_not_written_down(wherry, pipeline, aside):
+    key = base64.b64encode(bytes(range(32))).decode()
+    columns = [
+        {"source": "id", "dest": "order_id", "type": "integer"},
+        {
+            "source": "ssn",
+            "type": "string",
+            "required": False,
+            "hash": {"algorithm": "hmac-sha256", "key": "env:TEST_KEY"},
+        },
+    ]
+    pipeline(columns=columns)
+    wherry.pipeline(
+        "lines",
+        columns=columns,
+        dest_table="lines",
+        format="ndjson",
+        source={"type": "files", "dir": str(wherry.root / "in2")},
+        quarantine={"enabled": True, "dir": str(wherry.root / "aside2"), "max_invalid_rows": 9},
+    )
+    (wherry.root / "in2").mkdir()
+    wherry.drop("a.csv", "id,ssn,note\nx,078-05-1120,n\n1,078-05-1120,n,more\n2,078-05-1120,n\n")
+    wherry.drop("b.ndjson", '{"id": "x", "ssn": "078-05-1120"}\n{"ssn": "078-05-1120", \n', wherry.root / "in2")
+    wherry.start(env={"TEST_KEY": key})
+    assert [wherry.sync(name)["quarantined_rows"] for name in ("orders", "lines")] == [2, 2]
+    for kept in (aside, wherry.root / "aside2"):
+        assert not [path for path in kept.iterdir() if "078-05" in path.read_text()]
+    assert "078-05" not in wherry.daemon.log()
+    (name,) = listed(aside)
+    assert [line["row"] for line in lines(aside / name)] == [{"id": "x", "note": "n"}, None]
+    # what was left out is asked for, and not taken for NULL
+    (aside / name).write_text('{"row": {"id": 1}}\n{"row": {"id": 3, "ssn": "078-05-1120"}}\n')
+    wherry.ctl("requeue", "orders", "--quarantined")
+    assert wherry.sync()["rows_committed"] == 1
+    assert len(set(wherry.query("SELECT ssn FROM orders"))) == 1
+    assert [line["error"] for path in listed(aside) for line in lines(aside / path)] == [
+        'protected, so that its value was not kept: add it to "row", or null'
+    ]  # and the sidecar with the value is gone
 
 
 def test_the_same_rows_of_two_files_are_loaded_for_both(wherry, pipeline, aside):

@@ -11,8 +11,10 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <float.h>
 #include <locale.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -290,6 +292,39 @@ static const char *convert_float(const char *text, size_t n, RowsWriter *rows)
     double value = (double)number / powers[fraction];
     rows_put_float(rows, negative ? -value : value);
     return NULL;
+}
+
+/* The digits from the first to the last that is not 0, in front of an exponent. */
+static size_t copy_significant(const char *text, size_t n, char *ret)
+{
+    size_t count = 0, last = 0;
+    for (size_t i = 0; i < n && text[i] != 'e' && text[i] != 'E'; i++) {
+        if (!is_digit(text[i]) || (count == 0 && text[i] == '0'))
+            continue;
+        ret[count++] = text[i];
+        if (text[i] != '0')
+            last = count;
+    }
+    return last;
+}
+
+bool convert_float_keeps(const char *text, size_t n)
+{
+    char given[128], again[64], digits[64];
+    if (n >= sizeof(given))
+        return false;
+    size_t wanted = copy_significant(text, n, given);
+    char copy[128];
+    memcpy(copy, text, n);
+    copy[n] = '\0';
+    double number = strtod_l(copy, NULL, c_locale());
+    for (int precision = DBL_DIG; precision <= DBL_DECIMAL_DIG; precision++) {
+        size_t length = (size_t)snprintf(again, sizeof(again), "%.*g", precision, number);
+        size_t found = copy_significant(again, length, digits);
+        if (found == wanted && memcmp(digits, given, found) == 0)
+            return true;
+    }
+    return false;
 }
 
 /* --- the others --- */

@@ -33,5 +33,7 @@ static inline const char *convert_text(const Converter *converter, ColumnType ty
 }
 /* For a number as JSON writes it: an integer column takes 1.0 and 1e3 too, because they are integers. */
 const char *convert_number(const Converter *converter, ColumnType type, const char *text, size_t n, RowsWriter *rows);
+/* Whether the float nearest to this number is written with the same digits, so that nothing of it is lost. */
+bool convert_float_keeps(const char *text, size_t n);
 /* A JSON true or false. */
 const char *convert_boolean(ColumnType type, bool value, RowsWriter *rows);

@@ -155,6 +155,12 @@ static int put_written(const NdjsonReader *ndjson, const FileColumn *column, yyj
     return r;
 }
 
+/* Rows that did not come from JSON: a string is the text of its column's type, JSON included, as it was there. */
+static bool of_text(const NdjsonReader *ndjson)
+{
+    return ndjson->sidecar && ndjson->reader.settings->format != FORMAT_NDJSON;
+}
+
 static int put_string(const NdjsonReader *ndjson, const FileColumn *column, yyjson_val *value, RowsWriter *rows,
                       Error *error)
 {
@@ -162,7 +168,7 @@ static int put_string(const NdjsonReader *ndjson, const FileColumn *column, yyjs
     size_t length = unsafe_yyjson_get_len(value);
     if (length == 0)
         return reader_put_text(&ndjson->reader, column, text, 0, rows, error);
-    if (column->type == COLUMN_JSON)
+    if (column->type == COLUMN_JSON && !of_text(ndjson))
         return put_written(ndjson, column, value, rows, error);
     /* Only the escape \u0000 can bring one here. */
     if (memchr(text, '\0', length))
@@ -186,6 +192,9 @@ static int put_value(const NdjsonReader *ndjson, const FileColumn *column, yyjso
     case YYJSON_TYPE_RAW: {
         const char *text = unsafe_yyjson_get_raw(value);
         size_t length = unsafe_yyjson_get_len(value);
+        if (column->type == COLUMN_FLOAT && of_text(ndjson) && !convert_float_keeps(text, length))
+            return reader_fail(reader, column->source, text, length,
+                               "a number that a float would round; a decimal column can hold it", error);
         why = convert_number(&reader->converter, column->type, text, length, rows);
         return why ? reader_fail(reader, column->source, text, length, why, error) : 0;
     }
@@ -195,6 +204,9 @@ static int put_value(const NdjsonReader *ndjson, const FileColumn *column, yyjso
         why = convert_boolean(column->type, unsafe_yyjson_get_bool(value), rows);
         return why ? reader_fail(reader, column->source, NULL, 0, why, error) : 0;
     default:
+        if (column->type == COLUMN_STRING && of_text(ndjson))
+            return reader_fail(reader, column->source, NULL, 0, "an object or array: write the text that is meant",
+                               error);
         if (column->type == COLUMN_JSON || column->type == COLUMN_STRING)
             return put_written(ndjson, column, value, rows, error);
         return reader_fail(reader, column->source, NULL, 0,

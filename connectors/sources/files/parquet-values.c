@@ -73,21 +73,6 @@ static size_t float_text(double value, bool single, char ret[static NUMBER_TEXT_
     return (size_t)n;
 }
 
-static size_t significant_digits(const char *text, size_t n)
-{
-    size_t first = SIZE_MAX, last = 0, count = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (text[i] < '0' || text[i] > '9')
-            continue;
-        if (text[i] != '0' && first == SIZE_MAX)
-            first = count;
-        if (text[i] != '0')
-            last = count;
-        count++;
-    }
-    return first == SIZE_MAX ? 0 : last - first + 1;
-}
-
 static Int128 stored_integer(const ParquetVector *vector, duckdb_type type, uint64_t row)
 {
     switch (type) {
@@ -146,7 +131,7 @@ static const char *put_number(const Converter *converter, ColumnType type, const
 {
     switch (type) {
     case COLUMN_FLOAT:
-        return significant_digits(text, n) > DBL_DIG ? rounded : convert_number(converter, type, text, n, rows);
+        return convert_float_keeps(text, n) ? convert_number(converter, type, text, n, rows) : rounded;
     case COLUMN_INTEGER:
     case COLUMN_DECIMAL:
     case COLUMN_STRING:

@@ -460,6 +460,27 @@ static int parquet_read(FileReader *reader, RowsWriter *rows, Error *error)
     return 0;
 }
 
+/* A value of a bad row, so that it is read back as what it is, or not at all until somebody has corrected it: a text
+ * column takes no object, and of the others none takes such a text. */
+static void write_field(const FileColumn *column, const ParquetVector *vector, uint64_t row, Buffer *to)
+{
+    _cleanup_(buffer_clear) Buffer json = { 0 };
+    bool text = column->type == COLUMN_STRING;
+    bool nested = vector->child_count > 0 && !parquet_is_null(vector, row);
+    bool bytes = vector->type == DUCKDB_TYPE_BLOB && column->type != COLUMN_BINARY && !parquet_is_null(vector, row);
+    bool writable = parquet_write_json(vector, row, &json);
+    const char *written = (const char *)buffer_bytes(&json);
+    if (!writable)
+        buffer_append_string(to, text ? "{\"not\": \"possible\"}" : "\"(not finite or not possible)\"");
+    else if (bytes)
+        buffer_printf(to, text ? "{\"binary\": %.*s}" : "\"(binary) %.*s", (int)(buffer_length(&json) - !text),
+                      written + !text);
+    else if (nested && text)
+        json_put_string(to, written, buffer_length(&json));
+    else
+        buffer_append(to, written, buffer_length(&json));
+}
+
 static void parquet_write_row(const FileReader *reader, Buffer *to)
 {
     const ParquetReader *parquet = (const ParquetReader *)reader;
@@ -473,12 +494,7 @@ static void parquet_write_row(const FileReader *reader, Buffer *to)
         buffer_append_string(to, written++ > 0 ? ", " : "");
         json_put_string(to, name, strlen(name));
         buffer_append_string(to, ": ");
-        size_t mark = to->end;
-        if (!parquet_write_json(&parquet->vectors[parquet->columns[i]], parquet->next, to)) {
-            /* What JSON has no words for must not come back as something else. */
-            to->end = mark;
-            buffer_append_string(to, "\"(not finite or not possible)\"");
-        }
+        write_field(&settings->columns[i], &parquet->vectors[parquet->columns[i]], parquet->next, to);
     }
     buffer_append_string(to, "}");
 }
