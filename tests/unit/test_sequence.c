@@ -300,16 +300,21 @@ static void test_operations_by_capability(void **state)
     refused(&sequence, &frame, ERROR_CONFIGURATION, "cannot truncate");
     sequence_clear(&sequence);
 
-    /* Without a key there is nothing to upsert by. */
-    bring_to(&sequence, SEQUENCE_OUTSIDE);
-    frame = table_frame(0, "t", columns_all + 1, 1);
-    accepted(&sequence, &frame);
-    RowsWriter *writer = rows_open(&rows, 0, OPERATION_UPSERT);
-    rows_put_text(writer, VALUE_STRING, "x", 1);
-    rows_row_done(writer);
-    frame = rows_frame(&rows);
-    refused(&sequence, &frame, ERROR_INTERNAL, "without a key");
-    sequence_clear(&sequence);
+    /* Without a key a row is told by all of its values, which only an upsert has. */
+    for (unsigned i = OPERATION_UPSERT; i < _OPERATION_MAX; i++) {
+        bring_to(&sequence, SEQUENCE_OUTSIDE);
+        frame = table_frame(0, "t", columns_all + 1, 1);
+        accepted(&sequence, &frame);
+        RowsWriter *writer = rows_open(&rows, 0, (Operation)i);
+        rows_put_text(writer, VALUE_STRING, "x", 1);
+        rows_row_done(writer);
+        frame = rows_frame(&rows);
+        if (i == OPERATION_UPSERT)
+            accepted(&sequence, &frame);
+        else
+            refused(&sequence, &frame, ERROR_DATA, "table \"t\" has no primary key: its rows cannot be");
+        sequence_clear(&sequence);
+    }
     buffer_clear(&rows.buffer);
 }
 
@@ -374,17 +379,18 @@ static void test_null_and_absent(void **state)
     buffer_clear(&rows.buffer);
 }
 
-static void test_tags_by_type(void **state)
+static void check_tags(SequenceState place)
 {
     Rows rows = { 0 };
     for (unsigned type = COLUMN_STRING; type < _COLUMN_TYPE_MAX; type++)
         for (unsigned tag = VALUE_FALSE; tag < _VALUE_TAG_MAX; tag++) {
             FrameColumn column = { { "c", 1 }, (ColumnType)type, 0 };
             Sequence sequence;
-            bring_to(&sequence, SEQUENCE_OUTSIDE);
-            Frame frame = table_frame(0, "t", &column, 1);
+            bring_to(&sequence, place);
+            uint16_t id = (uint16_t)sequence.table_count;
+            Frame frame = table_frame(id, "of one column", &column, 1);
             accepted(&sequence, &frame);
-            RowsWriter *writer = rows_open(&rows, 0, OPERATION_INSERT);
+            RowsWriter *writer = rows_open(&rows, id, OPERATION_INSERT);
             static const Timestamp moment = { 0 };
             switch (tag) {
             case VALUE_FALSE:
@@ -408,7 +414,7 @@ static void test_tags_by_type(void **state)
             }
             rows_row_done(writer);
             frame = rows_frame(&rows);
-            if (column_type_accepts((ColumnType)type, (ValueTag)tag))
+            if (place == SEQUENCE_OUTSIDE || column_type_accepts((ColumnType)type, (ValueTag)tag))
                 accepted(&sequence, &frame);
             else
                 refused(&sequence, &frame, ERROR_INTERNAL, column_type_name((ColumnType)type));
@@ -466,6 +472,13 @@ static void put_decimal(RowsWriter *writer, const void *value)
 static void put_binary(RowsWriter *writer, const void *value)
 {
     rows_put_text(writer, VALUE_BINARY, value, strlen(value));
+}
+
+/* In a file a value is of its column's type. Outside, the column becomes what its values are. */
+static void test_tags_by_type(void **state)
+{
+    check_tags(SEQUENCE_IN_FILE);
+    check_tags(SEQUENCE_OUTSIDE);
 }
 
 static void test_values(void **state)
