@@ -20,7 +20,8 @@
 static const Command COMMANDS[] = {
     { "status", "[CONNECTION…]", 0, ANY_NUMBER, OPTION_JSON,
       "show the connections: state, last outcome, rows, next run, error", NULL, command_status },
-    { "sync", "CONNECTION", 1, 1, OPTION_FULL | OPTION_WAIT | OPTION_FOLLOW | OPTION_JSON,
+    { "sync", "CONNECTION", 1, 1,
+      OPTION_FULL | OPTION_TABLES | OPTION_WAIT | OPTION_FOLLOW | OPTION_JSON,
       "run a connection now",
       "Queues a run and returns at once, or, with --wait or --follow, after it has ended. A connection that is\n"
       "syncing already is joined; a paused one runs once and stays paused. Ctrl-C ends the waiting, not the sync.",

@@ -34,6 +34,7 @@ typedef enum OptionBit {
     OPTION_HELP = 1 << 11,
     OPTION_VERSION = 1 << 12,
     OPTION_QUARANTINED = 1 << 13,
+    OPTION_TABLES = 1 << 14,
     TAKES_FILE = 1 << 24, /* not an option: its connection may be a pipeline file */
 } OptionBit;
 #define OPTIONS_OF_ALL (OPTION_CONFIG_DIR | OPTION_STATE_DIR | OPTION_RUNTIME_DIR | OPTION_HELP | OPTION_VERSION)
@@ -41,6 +42,7 @@ typedef enum OptionBit {
 typedef struct Options {
     unsigned given; /* OptionBit */
     const char *dir;
+    const char *tables; /* joined by "," */
     int64_t limit;
     const char *file; /* a pipeline file in place of a connection: what `run` keeps of it is meant; NULL: the daemon */
     const char *config_dir, *state_dir, *runtime_dir; /* as given; NULL: not */

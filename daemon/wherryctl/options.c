@@ -13,6 +13,7 @@
 const OptionName OPTION_NAMES[] = {
     { "--json", OPTION_JSON, NULL, "print one JSON object" },
     { "--full", OPTION_FULL, NULL, "start from nothing: load everything again" },
+    { "--tables", OPTION_TABLES, "T,…", "with --full: drop and make anew just these tables" },
     { "--wait", OPTION_WAIT, NULL, "wait for the end, and exit with 1 if the sync failed" },
     { "--follow", OPTION_FOLLOW, NULL, "wait, and show the progress meanwhile" },
     { "--failed", OPTION_FAILED, NULL, "only files that failed" },
@@ -59,6 +60,9 @@ static int set_value(Options *options, OptionBit bit, const char *value, Error *
     switch (bit) {
     case OPTION_DIR:
         options->dir = value;
+        break;
+    case OPTION_TABLES:
+        options->tables = value;
         break;
     case OPTION_CONFIG_DIR:
         options->config_dir = value;

@@ -185,11 +185,30 @@ static int sync_and_return(const Options *options, const char *connection, json_
     return EXIT_DONE;
 }
 
+/* The names in TEXT, between commas; empty ones are passed over. */
+static json_t *split_tables(const char *text)
+{
+    json_t *tables = json_array();
+    while (*text) {
+        size_t n = strcspn(text, ",");
+        if (n > 0)
+            json_array_append_new(tables, json_stringn(text, n));
+        text += n + (text[n] == ',');
+    }
+    return tables;
+}
+
 int command_sync(const Options *options, char *const *arguments, size_t count)
 {
+    if ((options->given & OPTION_TABLES) && !(options->given & OPTION_FULL)) {
+        fprintf(stderr, "wherryctl: \"--tables\" goes with \"--full\", which makes tables anew\n");
+        return EXIT_WRONG_USE;
+    }
     json_t *parameters = client_parameters(arguments[0]);
     if (options->given & OPTION_FULL)
         json_object_set_new(parameters, "full", json_true());
+    if (options->given & OPTION_TABLES)
+        json_object_set_new(parameters, "tables", split_tables(options->tables));
     if (options->given & (OPTION_WAIT | OPTION_FOLLOW))
         return sync_and_wait(options, arguments[0], parameters);
     return sync_and_return(options, arguments[0], parameters);

@@ -128,7 +128,8 @@ static int broken(const Connection *connection, Error *error)
     return MANAGER_E_BROKEN;
 }
 
-int manager_sync(Manager *manager, const char *name, bool full, char ret_run_id[static 37], Error *error)
+int manager_sync(Manager *manager, const char *name, bool full, json_t *tables, char ret_run_id[static 37],
+                 Error *error)
 {
     Connection *connection;
     int r = find(manager, name, &connection);
@@ -137,14 +138,20 @@ int manager_sync(Manager *manager, const char *name, bool full, char ret_run_id[
     Run *run = connection->run;
     if (run) {
         memcpy(ret_run_id, run->record.run_id, sizeof run->record.run_id);
-        if (run->task != SYNC_LOAD || (full && !run->full && run->sync))
+        /* A full sync of all tables does nothing that one of some would not; the other way round it is another one. */
+        if (run->task != SYNC_LOAD || (full && !run->full && run->sync) || (full && (run->tables || tables)))
             return MANAGER_E_BUSY;
         run->full |= full;
         return 0;
     }
     if (!connection->config)
         return broken(connection, error);
+    if (tables && strcmp(connection->config->source, "files") == 0) {
+        error_set(error, ERROR_CONFIGURATION, "the files of \"%s\" go to one table: leave out the tables", name);
+        return MANAGER_E_BROKEN;
+    }
     run = run_queue(connection, "manual", SYNC_LOAD, full);
+    run->tables = json_incref(tables);
     memcpy(ret_run_id, run->record.run_id, sizeof run->record.run_id);
     run_pump(manager); /* RUN may be gone after this */
     manager_arm(manager);

@@ -50,6 +50,7 @@ struct Run {
     bool interrupted; /* by the end of the daemon */
     bool unstarted;   /* dropped from the queue */
     Sync *sync;       /* NULL: queued */
+    json_t *tables;   /* of a full sync: only these; NULL: all */
     json_t *state;    /* SYNC_SET_STATE; NULL: back to {} */
     ManagerStateCallback callback;
     void *userdata;

@@ -56,6 +56,7 @@ static void run_free(Run *run)
     admission_remove(run->manager->admission, run);
     run_record_clear(&run->record);
     json_decref(run->state);
+    json_decref(run->tables);
     free(run);
 }
 
@@ -301,6 +302,7 @@ static void run_begin(Run *run)
                             .record = &run->record,
                             .task = run->task,
                             .full = run->full,
+                            .tables = run->tables,
                             .asked_as = connection_asked_as(connection),
                             .once = manager->options.once,
                             .state = run->state,

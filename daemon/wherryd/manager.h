@@ -49,8 +49,10 @@ void manager_stop_at_once(Manager *manager);
 json_t *manager_list(Manager *manager, json_t *names /* borrowed array of strings, or NULL: all */,
                      const char **ret_unknown);
 const char *manager_suggest(Manager *manager, const char *name);
-/* Queues a run, or joins the one that is queued or running. */
-int manager_sync(Manager *manager, const char *connection, bool full, char ret_run_id[static 37], Error *error);
+/* Queues a run, or joins the one that is queued or running. TABLES (borrowed array of strings, or NULL; only with
+ * FULL): drop and make anew just these. */
+int manager_sync(Manager *manager, const char *connection, bool full, json_t *tables, char ret_run_id[static 37],
+                 Error *error);
 int manager_cancel(Manager *manager, const char *connection);
 int manager_pause(Manager *manager, const char *connection, Error *error);
 int manager_resume(Manager *manager, const char *connection, Error *error);

@@ -220,15 +220,20 @@ static void sync_(Call *call, json_t *parameters)
     const char *connection = parameter_string(parameters, "connection");
     json_t *wait = json_object_get(parameters, "wait");
 
-    if (json_array_size(json_object_get(parameters, "tables")) > 0) {
-        invalid_parameter(call, "tables"); /* no source here has tables to choose from */
+    json_t *tables = json_object_get(parameters, "tables");
+    bool full = parameter_true(parameters, "full");
+
+    if (json_array_size(tables) == 0)
+        tables = NULL;
+    if (tables && !full) {
+        invalid_parameter(call, "tables"); /* only a full sync makes tables anew */
         return;
     }
 
     /* from here on the listener sees this call, so that a run which ends before manager_sync() returns is not missed */
     call->connection = xstrdup(connection);
     call->waits = CALL_WAITS_RUN;
-    int r = manager_sync(call->manager, connection, parameter_true(parameters, "full"), call->run_id, &error);
+    int r = manager_sync(call->manager, connection, full, tables, call->run_id, &error);
     if (r != 0) {
         call->waits = CALL_WAITS_NOT;
         answer_result(call, r, connection, call->run_id, NULL, &error);

@@ -483,6 +483,8 @@ static void begin_writer(Sync *sync, json_t *configuration)
     else if (sync->options.task == SYNC_SET_STATE)
         json_object_set_new(configuration, "set_state",
                             sync->options.state ? json_deep_copy(sync->options.state) : json_null());
+    if (sync->options.tables)
+        json_object_set(configuration, "tables", sync->options.tables);
     _cleanup_(freep) char *text = json_dumps(configuration, JSON_COMPACT);
     Frame begin = { .type = FRAME_BEGIN, .begin = { .configuration = frame_text(text) } };
     program_send(&sync->writer.program, &begin);

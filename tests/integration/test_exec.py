@@ -158,6 +158,26 @@ def test_a_truncate_takes_what_earlier_syncs_wrote(running):
     emitter(running, lines(KEYED, {"op": "truncate", "table": "t"}, upsert(id=2, note="b")))
     running.sync("emit")
     assert rows(running) == [(2, "b")]
+    assert running.query("SELECT count(*) FROM free WHERE NOT _fivetran_deleted") == [(1,)]
+
+
+def test_a_full_sync_of_some_tables_makes_them_anew(running):
+    program = lines(KEYED, upsert(id=1, note="a"), upsert("free", x=1), {"op": "checkpoint", "state": {"n": 1}})
+    emitter(running, program)
+    running.sync("emit")
+    emitter(running, program.replace("note", "remark"))
+    running.sync("emit", "--full", "--tables", "t")
+    assert "note" not in running.query("SELECT sql FROM sqlite_master WHERE name = 't'")[0][0]
+    assert running.query("SELECT id, remark FROM t") == [(1, "a")]
+    assert running.query("SELECT x FROM free") == [(1,)]
+
+
+def test_tables_go_with_a_full_sync_of_operations(running):
+    running.pipeline("orders")
+    said = running.ctl("sync", "orders", "--tables", "t", status=2).stderr
+    assert said == 'wherryctl: "--tables" goes with "--full", which makes tables anew\n'
+    said = running.ctl("sync", "orders", "--full", "--tables", "t", status=2).stderr
+    assert 'the files of "orders" go to one table: leave out the tables' in said
 
 
 def test_names_are_normalised_unless_told_otherwise(running):

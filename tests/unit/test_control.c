@@ -79,7 +79,8 @@ const char *manager_suggest(Manager *m, const char *name)
 {
     return strcmp(name, "order") == 0 ? "orders" : NULL;
 }
-int manager_sync(Manager *m, const char *connection, bool full, char ret_run_id[static 37], Error *error)
+int manager_sync(Manager *m, const char *connection, bool full, json_t *tables, char ret_run_id[static 37],
+                 Error *error)
 {
     m->syncs++;
     m->full = full;
