@@ -26,11 +26,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 import generate
 import keyed
+from postgres_cases import PostgresCases
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class Bench:
+class Bench(PostgresCases):
     def __init__(self, arguments):
         self.build = Path(arguments.build).resolve()
         self.rows = arguments.rows
@@ -505,7 +506,22 @@ def resident(pid):
     return int(fields["VmRSS"].split()[0])
 
 
-CASES = ["latency", "csv_new", "csv_existing", "ndjson", "ndjson_csv", "upserts", "upserts_random", "memory", "idle"]
+CASES = [
+    "latency",
+    "csv_new",
+    "csv_existing",
+    "ndjson",
+    "ndjson_csv",
+    "upserts",
+    "upserts_random",
+    "memory",
+    "idle",
+    "pg_new",
+    "pg_existing",
+    "pg_upserts",
+    "pg_upserts_many",
+    "pg_memory",
+]
 
 
 def main():
