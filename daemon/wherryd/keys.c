@@ -133,7 +133,7 @@ extern const ConnectorKeys source_exec_keys, source_files_keys, destination_duck
 
 const ConnectorKeys *const connectors[2][8] = {
     [ROLE_SOURCE] = { &source_files_keys, &source_exec_keys },
-    [ROLE_DESTINATION] = { &destination_duckdb_keys, &destination_sqlite_keys, &destination_postgres_keys },
+    [ROLE_DESTINATION] = { &destination_sqlite_keys, &destination_postgres_keys, &destination_duckdb_keys },
 };
 
 const KeyLater connectors_later[2][8] = {
