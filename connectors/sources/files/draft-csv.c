@@ -188,6 +188,21 @@ void draft_csv_detect(Draft *draft, const char *text, size_t n, bool whole)
 
 /* --- rows --- */
 
+DraftColumn *draft_column(Draft *draft, const char *name, size_t n)
+{
+    for (size_t i = 0; name && i < draft->column_count; i++)
+        if (draft->columns[i].length == n && memcmp(draft->columns[i].name, name, n) == 0)
+            return &draft->columns[i];
+    if (draft->column_count == DRAFT_COLUMNS_MAX)
+        return NULL;
+    if ((draft->column_count & (draft->column_count + 1)) == 0)
+        draft->columns = xrealloc(draft->columns, 2 * (draft->column_count + 1) * sizeof(DraftColumn));
+    DraftColumn *column = &draft->columns[draft->column_count++];
+    draft_column_init(column, name, n);
+    column->nulls = draft->rows;
+    return column;
+}
+
 /* The columns of this file's fields, from its header. */
 static int read_header(Draft *draft, CsvParser *parser, size_t *ret_count, size_t **ret_fields, Error *error)
 {

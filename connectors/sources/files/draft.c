@@ -160,21 +160,6 @@ static int detect_format(Draft *draft, const Source *source, const char *text, s
 
 /* --- reading --- */
 
-DraftColumn *draft_column(Draft *draft, const char *name, size_t n)
-{
-    for (size_t i = 0; name && i < draft->column_count; i++)
-        if (draft->columns[i].length == n && memcmp(draft->columns[i].name, name, n) == 0)
-            return &draft->columns[i];
-    if (draft->column_count == DRAFT_COLUMNS_MAX)
-        return NULL;
-    if ((draft->column_count & (draft->column_count + 1)) == 0)
-        draft->columns = xrealloc(draft->columns, 2 * (draft->column_count + 1) * sizeof(DraftColumn));
-    DraftColumn *column = &draft->columns[draft->column_count++];
-    draft_column_init(column, name, n);
-    column->nulls = draft->rows;
-    return column;
-}
-
 static bool has_more(const Draft *draft, void *context)
 {
     const uint64_t *const *bounds = context;
