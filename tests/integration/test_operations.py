@@ -22,6 +22,7 @@ from pathlib import Path
 
 import frames
 import pytest
+from operations_duckdb import Duckdb
 from operations_model import Kind, Model, Pools, encode, json_meaning, random_sequence
 from operations_postgres import Postgres
 
@@ -116,8 +117,7 @@ class Sqlite:
         return json_meaning(stored) if kind.type == "json" else stored
 
 
-# destination-duckdb joins here.
-ADAPTERS = [Sqlite, Postgres]
+ADAPTERS = [Sqlite, Postgres, Duckdb]
 
 
 # --- running and comparing ---

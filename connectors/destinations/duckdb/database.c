@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "connectors/destinations/duckdb/internal.h"
+#include "connectors/destinations/duckdb/keyed.h"
 #include "lib/basics/text.h"
 
 #define MEMORY_LIMIT (UINT64_C(512) << 20)
@@ -106,6 +106,7 @@ int duck_open(void **ret, Writer *writer, const json_t *configuration, SandboxPo
     self->folder_fd = -1;
     self->connection_name = xstrdup(json_string_value(json_object_get(configuration, "connection")));
     self->truncate = mode && strcmp(mode, "truncate") == 0;
+    self->cdc = mode && strcmp(mode, "cdc") == 0;
     self->files = json_is_true(json_object_get(configuration, "files"));
     self->schema = xstrdup(schema ? schema : "main");
     self->memory_limit = (uint64_t)integer_of(own, "memory_limit", MEMORY_LIMIT);
@@ -329,6 +330,7 @@ int duck_connect(void *destination, Error *error)
 void duck_close(void *destination)
 {
     DuckDb *self = destination;
+    duck_keyed_reset(self);
     if (self->connection)
         self->library->disconnect(&self->connection);
     if (self->database)
@@ -336,7 +338,6 @@ void duck_close(void *destination)
     close_fd(self->folder_fd);
     duckdb_library_free((DuckdbLibrary *)self->library);
     free(self->sinks);
-    free(self->keyed);
     free(self->connection_name);
     free(self->path);
     free(self->folder);

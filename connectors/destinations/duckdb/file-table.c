@@ -244,6 +244,9 @@ int duck_file_begin(void *destination, const Table *table, const Batch *batch, E
 {
     DuckDb *self = destination;
     _cleanup_(buffer_clear) Buffer sql = { 0 };
+    self->batch = batch;
+    if (self->cdc)
+        return 0;
     buffer_append_string(&sql, "DELETE FROM ");
     duck_quote(&sql, table->name);
     if (!self->truncate)
@@ -251,7 +254,6 @@ int duck_file_begin(void *destination, const Table *table, const Batch *batch, E
     char hash[SHA256_TEXT_SIZE];
     sha256_text(batch->file_hash, hash);
     _cleanup_(freep) char *text = buffer_take_string(&sql);
-    self->batch = batch;
     return duck_run(self, text, &TEXT_PARAMETER(hash), self->truncate ? 0 : 1, NULL, "delete rows", error);
 }
 

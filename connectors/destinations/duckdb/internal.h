@@ -48,22 +48,13 @@ typedef struct Sink {
     size_t unflushed;    /* bytes */
 } Sink;
 
-/* Where a table of operations stands in this batch: see keyed-table.c. */
-typedef enum TableState { TABLE_CLEAN, TABLE_DIRTY, TABLE_OWN } TableState;
-
-typedef struct KeyedTable {
-    char *name;    /* owned */
-    Table current; /* owned: as it is there */
-    TableState state;
-    bool staged[_OPERATION_MAX]; /* rows wait in the operation's staging table */
-    Sink sinks[_OPERATION_MAX];
-} KeyedTable;
+typedef struct KeyedTable KeyedTable; /* keyed.h */
 
 typedef struct DuckDb {
     Writer *writer;
     const DuckdbLibrary *library; /* owned */
     char *connection_name;        /* owned, as all strings here */
-    bool truncate;                /* write_mode */
+    bool truncate, cdc;           /* write_mode */
     bool files;
     char *path;   /* resolved: where the WAL is, too */
     char *folder; /* of it */
@@ -87,7 +78,7 @@ typedef struct DuckDb {
     char file_hash[SHA256_TEXT_SIZE]; /* its file's: sinks point to it */
     Sink *sinks;                      /* of tables of files, by id */
     size_t sink_count;
-    KeyedTable *keyed;
+    KeyedTable **keyed; /* owned, and each */
     size_t keyed_count;
 } DuckDb;
 

@@ -15,7 +15,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "connectors/destinations/duckdb/internal.h"
+#include "connectors/destinations/duckdb/keyed.h"
 #include "lib/basics/clock.h"
 
 static const char *const own_tables[] = {
@@ -255,6 +255,7 @@ int duck_commit(void *destination, const Batch *batch, Error *error)
     self->sequence = batch->sequence;
     self->epoch = batch->epoch;
     self->state_row = true;
+    duck_keyed_committed(self);
     return 0;
 }
 
@@ -263,6 +264,7 @@ void duck_abort(void *destination)
     DuckDb *self = destination;
     /* before the end of the transaction: an appender that is closed may still write */
     duck_reset_files(self);
+    duck_keyed_reset(self);
     if (!self->in_transaction)
         return;
     self->in_transaction = false;

@@ -1,14 +1,17 @@
 /* destination-duckdb: rows into a DuckDB database, exactly once. See internal.h. */
-#include "connectors/destinations/duckdb/internal.h"
+#include "connectors/destinations/duckdb/keyed.h"
 
 static int duck_write(void *destination, const Table *table, const Frame *rows, uint64_t first_row, Error *error)
 {
-    return duck_write_file(destination, table, rows, first_row, error);
+    if (rows->rows.operation == OPERATION_INSERT)
+        return duck_write_file(destination, table, rows, first_row, error);
+    return duck_stage(destination, table, rows, first_row, error);
 }
 
 static const Destination destination_duckdb = {
     .program = "destination-duckdb",
-    .operations = OPERATION_BIT(OPERATION_INSERT),
+    .operations = OPERATION_BIT(OPERATION_INSERT) | OPERATION_BIT(OPERATION_UPSERT) | OPERATION_BIT(OPERATION_UPDATE) |
+                  OPERATION_BIT(OPERATION_DELETE),
     .names_ignore_case = true,
     .decimal_digits_max = 38,
     .open = duck_open,
@@ -19,6 +22,11 @@ static const Destination destination_duckdb = {
     .ensure_table = duck_ensure_table,
     .file_begin = duck_file_begin,
     .write = duck_write,
+    .describe = duck_describe,
+    .change = duck_change,
+    .merge = duck_merge,
+    .soft_delete = duck_soft_delete,
+    .drop = duck_drop,
     .commit = duck_commit,
     .abort = duck_abort,
     .close = duck_close,

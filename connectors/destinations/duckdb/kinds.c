@@ -1,0 +1,123 @@
+/*
+ * What the columns of a keyed table are declared as, what the declarations of a table that is there mean, and how
+ * values that are there become those of a wider kind.
+ *
+ * A DECIMAL of any size is text, since DuckDB's has 38 digits: that it is one stands in _wherry_columns. The texts that
+ * values get in a VARCHAR column are those of value_text(), written in SQL: an ALTER is replayed from the WAL by
+ * whichever program opens the database next, so it must not call a function of ours.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "connectors/destinations/duckdb/keyed.h"
+
+static const struct {
+    const char *declared;
+    ColumnType type;
+} declarations[] = {
+    { "VARCHAR", COLUMN_STRING },     { "SMALLINT", COLUMN_SHORT },
+    { "INTEGER", COLUMN_INT },        { "BIGINT", COLUMN_INTEGER },
+    { "FLOAT", COLUMN_REAL },         { "DOUBLE", COLUMN_FLOAT },
+    { "BOOLEAN", COLUMN_BOOLEAN },    { "DATE", COLUMN_DATE },
+    { "TIMESTAMP", COLUMN_DATETIME }, { "TIMESTAMP WITH TIME ZONE", COLUMN_INSTANT },
+    { "JSON", COLUMN_JSON },          { "BLOB", COLUMN_BINARY },
+};
+
+bool duck_is_any_decimal(Kind kind)
+{
+    return kind.type == COLUMN_DECIMAL && kind.precision == 0;
+}
+
+const char *duck_declaration(Kind kind, char ret[static DUCK_DECLARATION_MAX])
+{
+    const char *declared = "VARCHAR";
+    for (size_t i = 0; i < ELEMENTSOF(declarations); i++)
+        if (declarations[i].type == kind.type)
+            declared = declarations[i].declared;
+    if (kind.type == COLUMN_DECIMAL && kind.precision > 0)
+        snprintf(ret, DUCK_DECLARATION_MAX, "DECIMAL(%u,%u)", kind.precision, kind.scale);
+    else
+        snprintf(ret, DUCK_DECLARATION_MAX, "%s", declared);
+    return ret;
+}
+
+bool duck_declared_kind(const char *declared, Kind *ret)
+{
+    unsigned precision, scale;
+    for (size_t i = 0; i < ELEMENTSOF(declarations); i++)
+        if (strcmp(declarations[i].declared, declared) == 0) {
+            *ret = (Kind){ .type = declarations[i].type };
+            return true;
+        }
+    if (sscanf(declared, "DECIMAL(%u,%u)", &precision, &scale) != 2)
+        return false;
+    *ret = (Kind){ .type = COLUMN_DECIMAL, .precision = (uint8_t)precision, .scale = (uint8_t)scale };
+    return true;
+}
+
+/* --- widening --- */
+
+/* EXPRESSION with each @ replaced by COLUMN. */
+static void put_for(Buffer *sql, const char *expression, const char *column)
+{
+    for (const char *c = expression; *c; c++) {
+        if (*c == '@')
+            duck_quote(sql, column);
+        else
+            buffer_append(sql, c, 1);
+    }
+}
+
+/* DuckDB's own text of a float is its shortest, like ours, but may have an exponent. */
+#define FLOAT_TEXT "CAST(@ AS VARCHAR)"
+#define FLOAT_DIGITS "replace(regexp_extract(" FLOAT_TEXT ", '^-?([0-9.]+)e', 1), '.', '')"
+#define FLOAT_EXPONENT "CAST(regexp_extract(" FLOAT_TEXT ", 'e[+]?(.*)$', 1) AS INTEGER)"
+#define FLOAT_LARGE                                                                                            \
+    "CASE WHEN " FLOAT_EXPONENT " + 1 >= length(" FLOAT_DIGITS ") THEN rpad(" FLOAT_DIGITS ", " FLOAT_EXPONENT \
+    " + 1, '0') ELSE left(" FLOAT_DIGITS ", " FLOAT_EXPONENT " + 1) || '.' || substr(" FLOAT_DIGITS            \
+    ", " FLOAT_EXPONENT " + 2) END"
+#define FLOAT_SMALL "'0.' || repeat('0', -" FLOAT_EXPONENT " - 1) || " FLOAT_DIGITS
+static const char float_text[] =
+    "CASE WHEN @ IS NULL THEN NULL WHEN @ = 0 THEN '0' WHEN NOT contains(" FLOAT_TEXT
+    ", 'e') THEN regexp_replace(" FLOAT_TEXT ", '[.]0$', '') ELSE CASE WHEN @ < 0 THEN '-' ELSE '' END || CASE"
+    " WHEN " FLOAT_EXPONENT " < 0 THEN " FLOAT_SMALL " ELSE " FLOAT_LARGE " END END";
+
+/* A space for the T, microseconds as six digits. */
+#define MOMENT_TEXT(moment)                                                                                  \
+    "CASE WHEN length(CAST(" moment " AS VARCHAR)) > 19 THEN rpad(replace(CAST(" moment " AS VARCHAR), ' '," \
+    " 'T'), 26, '0') ELSE replace(CAST(" moment " AS VARCHAR), ' ', 'T') END"
+static const char datetime_text[] = "CASE WHEN CAST(@ AS VARCHAR) LIKE '% 00:00:00' THEN CAST(CAST(@ AS DATE) AS"
+                                    " VARCHAR) ELSE " MOMENT_TEXT("@") " END";
+static const char instant_text[] = MOMENT_TEXT("make_timestamp(epoch_us(@))") " || 'Z'";
+
+static const char *text_of(Kind kind)
+{
+    switch (kind.type) {
+    case COLUMN_DECIMAL:
+        return kind.scale > 0 ? "rtrim(rtrim(CAST(@ AS VARCHAR), '0'), '.')" : "CAST(@ AS VARCHAR)";
+    case COLUMN_REAL:
+    case COLUMN_FLOAT:
+        return float_text;
+    case COLUMN_DATETIME:
+        return datetime_text;
+    case COLUMN_INSTANT:
+        return instant_text;
+    case COLUMN_BINARY:
+        return "base64(@)";
+    default:
+        return "CAST(@ AS VARCHAR)";
+    }
+}
+
+void duck_put_widened(Buffer *sql, const char *column, Kind from, Kind to)
+{
+    char declaration[DUCK_DECLARATION_MAX];
+    duck_declaration(to, declaration);
+    if (to.type == COLUMN_STRING || duck_is_any_decimal(to)) {
+        put_for(sql, text_of(from), column);
+        return;
+    }
+    /* the double nearest to the single's shortest text, not to the single */
+    put_for(sql, from.type == COLUMN_REAL ? "CAST(CAST(@ AS VARCHAR) AS " : "CAST(@ AS ", column);
+    buffer_printf(sql, "%s)", declaration);
+}
