@@ -10,8 +10,8 @@
  * brings a new column is converted twice, the first time for nothing but its errors, since a TABLE frame cannot be
  * taken back. Columns are only ever added at the end, so that what the pipe knows stays true.
  *
- * A row of nothing but NULL cannot be sent before its table has a column, and waits for the first; a truncate of a
- * table of which nothing is known yet waits for what comes first: its first row, or the checkpoint.
+ * A row of nothing but NULL cannot be sent before its table has a column, and waits for the first; so does a
+ * truncate of a table that was not declared, and where no row comes before the checkpoint it is refused.
  */
 #include "connectors/worker/emitter.h"
 
@@ -537,8 +537,14 @@ int emitter_truncate(Emitter *emitter, FrameText name, Error *error)
 
 int emitter_flush(Emitter *emitter, Error *error)
 {
-    for (uint32_t i = 0; i < emitter->table_count; i++)
-        if (emitter->tables[i]->truncated && send_table(emitter, emitter->tables[i], error) < 0)
-            return -1;
+    for (uint32_t i = 0; i < emitter->table_count; i++) {
+        const EmitterTable *table = emitter->tables[i];
+        if (!table->truncated)
+            continue;
+        error_set(
+            error, ERROR_DATA,
+            "a truncate without a row after it needs to know the table: declare its columns, those of its key too");
+        return at_table(table, error);
+    }
     return 0;
 }

@@ -161,6 +161,21 @@ def test_a_truncate_takes_what_earlier_syncs_wrote(running):
     assert running.query("SELECT count(*) FROM free WHERE NOT _fivetran_deleted") == [(1,)]
 
 
+def test_a_truncate_of_an_unknown_table_needs_a_row_or_its_columns(running):
+    emitter(running, lines({"op": "truncate", "table": "t"}, {"op": "checkpoint", "state": {}}))
+    assert running.sync("emit", status=1)["error"].startswith(
+        'table "t": line 2: a truncate without a row after it needs to know the table: declare its columns, those of its key too'
+    )
+    emitter(running, lines({"op": "truncate", "table": "t"}, upsert(id=1, note="a")))
+    running.sync("emit")
+    emitter(
+        running,
+        lines(KEYED.copy() | {"tables": [{"table": "t", "columns": {"id": "LONG"}}]}, {"op": "truncate", "table": "t"}),
+    )
+    running.sync("emit")
+    assert rows(running) == []
+
+
 def test_a_full_sync_of_some_tables_makes_them_anew(running):
     program = lines(KEYED, upsert(id=1, note="a"), upsert("free", x=1), {"op": "checkpoint", "state": {"n": 1}})
     emitter(running, program)
