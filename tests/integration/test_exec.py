@@ -2,7 +2,9 @@
 
 import json
 import os
+import random
 import re
+import signal
 import textwrap
 import time
 from pathlib import Path
@@ -415,6 +417,45 @@ def test_it_dies_with_the_daemon(running):
     programs = wait_for(lambda: [p for p in descendants(pid) if command_line(p).startswith("sleep")], "the program")
     running.daemon.kill()
     wait_for(lambda: not any(command_line(p).startswith("sleep") for p in programs), "its end")
+
+
+COUNTING = """
+import time
+last = json.loads(sys.stdin.readline())["state"].get("last", 0)
+for i in range(last + 1, last + 100001):
+    say(op="upsert", table="t", data={"id": i, "note": "x" * 100})
+    if i % 50 == 0:
+        say(op="checkpoint", state={"last": i})
+        time.sleep(0.002)
+"""
+VICTIMS = {"worker": "source-exec", "writer": "destination-sqlite", "program": "emit.prog"}
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_killed_anywhere_state_and_rows_agree(running, victim):
+    """Rows and state are one transaction: whoever dies whenever, the state is that of the last row, and no row is twice."""
+    emitter(running, PYTHON + COUNTING)
+    rng = random.Random(victim)
+
+    def pids():
+        return [p for p in descendants(running.daemon.pid) if VICTIMS[victim] in command_line(p)]
+
+    progressed = set()
+    for _ in range(6):
+        running.ctl("sync", "emit")
+        (pid, *_) = wait_for(pids, f"the {victim}")
+        time.sleep(rng.uniform(0.05, 0.6))
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: running.status("emit")["state"] in ("idle", "backoff"), "the sync's end")
+        assert running.status("emit")["outcome"] == "failed"
+        last = json.loads(running.ctl("state", "emit", "get").stdout).get("last", 0)
+        there = running.query("SELECT 1 FROM sqlite_master WHERE name = 't'")
+        found = (
+            running.query("SELECT count(*), count(DISTINCT id), coalesce(max(id), 0) FROM t") if there else [(0, 0, 0)]
+        )
+        assert found == [(last, last, last)]
+        progressed.add(last)
+    assert len(progressed) > 2, "it was never killed in the midst of its work"
 
 
 # --- the sandbox ---
