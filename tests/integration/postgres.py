@@ -74,9 +74,13 @@ class Server:
         harness.lasting.add(self.process.pid)
         harness.wait_for(self.is_ready, "PostgreSQL to be ready")
 
+    @property
+    def port(self):
+        return int(self.settings.get("port", PORT))
+
     def is_ready(self):
         assert self.process.poll() is None, f"PostgreSQL ended:\n{self.log()}"
-        command = [str(BINARIES / "pg_isready"), "-q", "-h", str(self.root), "-d", "postgres"]
+        command = [str(BINARIES / "pg_isready"), "-q", "-h", str(self.root), "-p", str(self.port), "-d", "postgres"]
         return subprocess.run(command).returncode == 0
 
     def stop(self, number=signal.SIGINT):
@@ -109,7 +113,7 @@ class Server:
         return name
 
     def url(self, database):
-        return f"postgresql:///{database}?host={self.root}&user={self.user}"
+        return f"postgresql:///{database}?host={self.root}&port={self.port}&user={self.user}"
 
     def psql(self, *arguments, database, sql=None, status=0):
         done = subprocess.run(
