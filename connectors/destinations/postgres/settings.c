@@ -218,7 +218,6 @@ static int64_t seconds_of(const json_t *own, const char *key, int64_t fallback)
 int postgres_settings(Postgres *self, const json_t *own, SandboxPolicy *policy, Error *error)
 {
     const json_t *environment = json_object_get(own, "environment");
-    self->strip_nul = json_is_true(json_object_get(own, "strip_nul"));
     self->connect_timeout_s = seconds_of(own, "connect_timeout", CONNECT_TIMEOUT_S);
     self->lock_timeout_s = seconds_of(own, "lock_timeout", LOCK_TIMEOUT_S);
     self->statement_timeout_s = seconds_of(own, "statement_timeout", 0);
