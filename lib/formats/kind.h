@@ -50,11 +50,12 @@ Kind kind_of_value(const Value *value);
 /* Whether a column of KIND holds VALUE as it is or converted without loss, NULL and ABSENT always. */
 bool kind_holds(Kind kind, const Value *value);
 
-/* Whether a double holds the integer exactly: so do all up to 2^53, and some above. */
+/* Whether a double holds the integer exactly and has the same text: so do all up to 2^53. Of the larger ones it holds
+ * some, but may show them by fewer digits (2^60 as 1152921504606847000), so that a STRING column would tell by which
+ * way they came. */
 static inline bool integer_is_exact(int64_t integer)
 {
-    return (integer >= -(INT64_C(1) << 53) && integer <= INT64_C(1) << 53) ||
-           (integer < INT64_MAX - 511 && (int64_t)(double)integer == integer);
+    return integer >= -(INT64_C(1) << 53) && integer <= INT64_C(1) << 53;
 }
 
 /* Appends the value's one text; nothing for NULL and ABSENT. */

@@ -64,8 +64,8 @@ NULL = Value("null", None)
 
 
 def exact(integer):
-    """Whether a double holds it."""
-    return int(float(integer)) == integer
+    """Whether a double holds it and has the same text, whichever way it comes to a STRING column."""
+    return -(2**53) <= integer <= 2**53
 
 
 def is_single(number):
@@ -326,7 +326,7 @@ class Pools:
             "string": ["", "a", "A", "1", "1e5", "007", "true", "é", "é", "a,b", "a\nb", "x" * 300, "2024-01-01", "\U0001f600"],
             "short": [*small, 32767, -32768],
             "int": [*small, 2**31 - 1, -(2**31)],
-            "integer": [*small, 2**53, 2**53 + 1, -(2**63), 2**63 - 1, 10**15],
+            "integer": [*small, 2**53, 2**53 + 1, 2**60, -(2**63), 2**63 - 1, 10**15],
             "real": [0.0, -0.0, 0.5, 0.1, 42.42, 16777216.0, -3e38],
             "float": [0.0, 0.1, 1.0, 5.0, 1e22, 1e-7, 1 / 3, -1.5e300, 9007199254740993.0, 123456789.125],
             "boolean": [True, False],
