@@ -953,3 +953,31 @@ def test_trash_in_begin(destination):
     writer.say(frames.encode("BEGIN", configuration="[1"))
     assert writer.finish() == 1
     assert "the configuration in BEGIN is not a JSON object" in writer.error()[1]
+
+
+@pytest.mark.parametrize(
+    "sql, text",
+    [
+        ("CREATE VIEW t AS SELECT 1 AS id", "is a view, not a table; choose another name"),
+        ("CREATE TABLE t (id INT PRIMARY KEY, n AS (id + 1))", 'column "n" is generated'),
+        (
+            "CREATE TABLE t (id INT PRIMARY KEY, n NUMERIC)",
+            'column "n" is declared as "NUMERIC", which is no type of a',
+        ),
+        ("CREATE TABLE t (other INT PRIMARY KEY)", "primary key"),
+        (
+            "CREATE TABLE _wherry_tables (table_name TEXT PRIMARY KEY, connection TEXT);"
+            "INSERT INTO _wherry_tables VALUES ('t', 'theirs')",
+            'belongs to connection "theirs": connection "orders" must not write to it',
+        ),
+    ],
+)
+def test_keyed_tables_that_cannot_be_written(destination, sql, text):
+    destination.execute(*sql.split(";"))
+    writer = destination.start(files=False)
+    writer.opened()
+    writer.put(frames.hello() + frames.table("t", [("id", "integer", KEY)]) + upserts(1) + frames.encode("END"))
+    writer.status = writer.finish()
+    kind, message = failure(writer)
+    assert kind == "configuration" and text in message
+    assert destination.query("SELECT count(*) FROM sqlite_schema WHERE name = '_wherry_state'") == [(0,)]
