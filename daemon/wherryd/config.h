@@ -11,7 +11,7 @@
  *   {"name": "orders",
  *    "frequency": 900,                  seconds; 0: manual
  *    "paused": false,
- *    "write_mode": "append",            append | truncate
+ *    "write_mode": "append",            append | truncate | cdc
  *    "retry_cap": 3,
  *    "max_value_size": 16777216,        bytes
  *    "stall_timeout": 1800,             seconds; 0: off

@@ -170,6 +170,7 @@ int sqlite_open(void **ret, Writer *writer, const json_t *configuration, Sandbox
     self->phase = "loading";
     self->connection = xstrdup(json_string_value(json_object_get(configuration, "connection")));
     self->truncate = mode && strcmp(mode, "truncate") == 0;
+    self->cdc = mode && strcmp(mode, "cdc") == 0;
     self->journal_mode = journal_mode_from(json_string_value(json_object_get(own, "journal_mode")));
     self->busy_timeout_ms = 1000 * (json_is_integer(timeout) ? json_integer_value(timeout) : BUSY_TIMEOUT_S);
     if (resolve_path(path, &self->path, error) < 0)

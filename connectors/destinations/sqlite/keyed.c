@@ -57,7 +57,10 @@ static Keyed *keyed_of(Sqlite *self, const Table *table)
     if (table->id < self->table_count && self->tables[table->id].keyed &&
         self->tables[table->id].keyed->count == table->column_count)
         return self->tables[table->id].keyed;
-    SqliteTable *slot = sqlite_table_slot(self, table);
+    /* A table of files has its slot, and in it what inserts. */
+    SqliteTable *slot = table->id < self->table_count && self->tables[table->id].insert
+                            ? &self->tables[table->id]
+                            : sqlite_table_slot(self, table);
     Keyed *keyed = slot->keyed = xcalloc(1, sizeof(*keyed));
     keyed->count = table->column_count;
     keyed->mask_size = (table->column_count + 7) / 8;

@@ -33,8 +33,8 @@ typedef struct SqliteTable {
 
 typedef struct Sqlite {
     Writer *writer;
-    char *connection; /* owned, as all strings here */
-    bool truncate;    /* write_mode */
+    char *connection;   /* owned, as all strings here */
+    bool truncate, cdc; /* write_mode */
     JournalMode journal_mode;
     int64_t busy_timeout_ms;
 

@@ -347,6 +347,27 @@ int sqlite_build_indexes(Sqlite *self, Error *error)
     return 0;
 }
 
+/* By which changes find the rows of their keys. */
+static int create_key_index(Sqlite *self, const Table *table, Error *error)
+{
+    _cleanup_(buffer_clear) Buffer sql = { 0 };
+    _cleanup_(freep) char *name = xasprintf("%s_key_idx", table->name);
+    buffer_append_string(&sql, "CREATE INDEX IF NOT EXISTS ");
+    sqlite_quote(&sql, name);
+    buffer_append_string(&sql, " ON ");
+    sqlite_quote(&sql, table->name);
+    const char *before = " (";
+    for (size_t i = 0; i < table->column_count; i++)
+        if (table->columns[i].flags & COLUMN_KEY) {
+            buffer_append_string(&sql, before);
+            sqlite_quote(&sql, table->columns[i].name.data);
+            before = ", ";
+        }
+    buffer_append_string(&sql, ")");
+    _cleanup_(freep) char *text = buffer_take_string(&sql);
+    return sqlite_execute(self, text, "build an index", error);
+}
+
 static int is_empty(Sqlite *self, const char *table, bool *ret, Error *error)
 {
     _cleanup_(buffer_clear) Buffer sql = { 0 };
@@ -388,6 +409,10 @@ int sqlite_file_begin(void *destination, const Table *table, const Batch *batch,
     bool empty;
     if (is_empty(self, table->name, &empty, error) < 0)
         return -1;
+    if (self->cdc) {
+        slot->build_index = empty;
+        return create_key_index(self, table, error) < 0 || (empty && drop_index(self, table->name, error) < 0) ? -1 : 0;
+    }
     /* An index that somebody dropped is back before it is needed. */
     if (!empty && ((!self->truncate && build_index(self, table->name, error) < 0) ||
                    delete_rows(self, table->name, self->truncate ? NULL : hash, error) < 0 ||

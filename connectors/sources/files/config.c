@@ -20,8 +20,7 @@ extern const ConnectorKeys source_files_keys;
 
 static const char *const formats[] = { "csv", "ndjson", "fixed_width", "parquet", NULL };
 static const KeyLater formats_later[] = { { "excel", "save the sheet as CSV" }, { 0 } };
-static const char *const write_modes[] = { "append", "truncate", NULL };
-static const KeyLater write_modes_later[] = { { "cdc", "use append" }, { 0 } };
+static const char *const write_modes[] = { "append", "truncate", "cdc", NULL };
 static const char *const empties[] = { "null", "keep", NULL };
 static const char *const tab[] = { "tab", NULL };
 static const char *const types[] = { "string",  "integer", "float", "date",   "timestamp",
@@ -142,6 +141,43 @@ static const Key quarantine_keys[] = {
     { 0 }
 };
 
+static const Key operations_keys[] = {
+    { .name = "insert", .type = KEY_LIST, .items = KEY_STRING, .required = true, .description = "A new row's words." },
+    { .name = "update",
+      .type = KEY_LIST,
+      .items = KEY_STRING,
+      .required = true,
+      .description = "A changed row's words." },
+    { .name = "delete",
+      .type = KEY_LIST,
+      .items = KEY_STRING,
+      .required = true,
+      .description = "A removed row's words." },
+    { 0 }
+};
+
+static const Key cdc_keys[] = {
+    { .name = "keys",
+      .type = KEY_LIST,
+      .items = KEY_STRING,
+      .required = true,
+      .description = "The columns, as the file names them, that tell rows apart." },
+    { .name = "operation_column",
+      .type = KEY_STRING,
+      .required = true,
+      .description = "The field that says what happened to the row; it need not be one of the columns." },
+    { .name = "sequence_by",
+      .type = KEY_STRING,
+      .required = true,
+      .description = "The column, as the file names it, whose greatest value is a key's latest row." },
+    { .name = "operations",
+      .type = KEY_MAP,
+      .fields = operations_keys,
+      .required = true,
+      .description = "What the field's values mean." },
+    { 0 }
+};
+
 static const Key top_keys[] = {
     { .name = "file_pattern", .type = KEY_STRING, .description = "The same as file_pattern in the source." },
     { .name = "format",
@@ -159,9 +195,9 @@ static const Key top_keys[] = {
     { .name = "write_mode",
       .type = KEY_ENUM,
       .choices = write_modes,
-      .later = write_modes_later,
       .fallback = "append",
-      .description = "Keep the rows of other files (append), or hold the newest file's alone (truncate)." },
+      .description =
+          "Keep the rows of other files (append), hold the newest file's alone (truncate), or apply changes (cdc)." },
     { .name = "columns",
       .type = KEY_LIST,
       .required = true,
@@ -195,7 +231,10 @@ static const Key top_keys[] = {
       .type = KEY_MAP,
       .fields = quarantine_keys,
       .description = "Set bad rows aside and load the others; at least one limit." },
-    { .name = "cdc", .not_yet = "use write_mode append" },
+    { .name = "cdc",
+      .type = KEY_MAP,
+      .fields = cdc_keys,
+      .description = "What each row of a file of changes changes (write_mode cdc)." },
     { .name = "excel", .not_yet = "save the sheet as CSV" },
     { 0 }
 };
@@ -380,6 +419,87 @@ static void complete_quarantine(json_t *connection, KeyReport *report)
         check_quarantine_folder(connection, dir, report);
 }
 
+static const json_t *column_from(const json_t *columns, const char *source)
+{
+    char text[32];
+    size_t i;
+    json_t *column;
+    json_array_foreach ((json_t *)(uintptr_t)columns, i, column) {
+        const json_t *is = json_object_get(column, "source");
+        snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(is));
+        const char *name = json_is_integer(is) ? text : json_string_value(is);
+        if (name && strcmp(name, source) == 0)
+            return column;
+    }
+    return NULL;
+}
+
+/* A key, or what orders them (WHAT): its values are compared, so they must be there, and mean something. */
+static void check_compared(const json_t *columns, const char *path, const char *what, const char *source,
+                           KeyReport *report)
+{
+    const json_t *column = column_from(columns, source);
+    const char *type = column ? text_of(column, "type") : NULL;
+    if (!column)
+        key_problem(report, path, "no column has \"source: %s\", which \"%s\" names", source, what);
+    else if (type && strcmp(type, "json") == 0)
+        key_problem(report, path, "column \"%s\" is json, which cannot be compared", source);
+    else if (json_object_get(column, "encrypt"))
+        key_problem(report, path, "column \"%s\" is encrypted, anew for each row, and cannot be compared", source);
+    else if (json_object_get(column, "hash") && strcmp(what, "sequence_by") == 0)
+        key_problem(report, path, "column \"%s\" is hashed, which leaves no order", source);
+}
+
+static void check_operations(const json_t *operations, KeyReport *report)
+{
+    static const char *const names[] = { "insert", "update", "delete" };
+    _cleanup_(json_decrefp) json_t *seen = json_object();
+    for (size_t i = 0; i < ELEMENTSOF(names); i++) {
+        char path[64];
+        size_t k;
+        json_t *word;
+        snprintf(path, sizeof(path), "cdc.operations.%s", names[i]);
+        json_array_foreach (json_object_get(operations, names[i]), k, word) {
+            const char *text = json_string_value(word);
+            if (text && json_object_get(seen, text))
+                key_problem(report, path, "\"%s\" is listed twice", text);
+            else if (text)
+                json_object_set_new(seen, text, json_true());
+        }
+    }
+}
+
+static void complete_changes(json_t *connection, const char *format, const json_t *columns, KeyReport *report)
+{
+    const json_t *cdc = json_object_get(connection, "cdc");
+    const char *mode = text_of(connection, "write_mode");
+    bool wanted = mode && strcmp(mode, "cdc") == 0;
+    if (!json_is_object(cdc)) {
+        if (wanted && !cdc)
+            key_problem(report, "write_mode",
+                        "\"write_mode: cdc\" needs \"cdc\": keys, operation_column, sequence_by "
+                        "and operations");
+        return;
+    }
+    if (!wanted) {
+        key_problem(report, "cdc", "\"cdc\" belongs to \"write_mode: cdc\"");
+        return;
+    }
+    const json_t *keys = json_object_get(cdc, "keys");
+    if (json_is_array(keys) && json_array_size(keys) == 0)
+        key_problem(report, "cdc.keys", "\"keys\" is empty; list at least one column");
+    for (size_t i = 0; i < json_array_size(keys); i++)
+        if (json_is_string(json_array_get(keys, i)))
+            check_compared(columns, "cdc.keys", "keys", json_string_value(json_array_get(keys, i)), report);
+    const char *sequence = text_of(cdc, "sequence_by"), *operation = text_of(cdc, "operation_column");
+    if (sequence)
+        check_compared(columns, "cdc.sequence_by", "sequence_by", sequence, report);
+    if (operation && format && strcmp(format, "fixed_width") == 0 && !column_from(columns, operation))
+        key_problem(report, "cdc.operation_column",
+                    "with fixed_width the \"operation_column\" must be one of the columns, which say where it stands");
+    check_operations(json_object_get(cdc, "operations"), report);
+}
+
 static void complete(json_t *connection, KeyReport *report)
 {
     const char *format = text_of(connection, "format"), *table = text_of(connection, "dest_table");
@@ -410,6 +530,7 @@ static void complete(json_t *connection, KeyReport *report)
         if (format)
             complete_place(column, i, strcmp(format, "fixed_width") == 0, report);
     }
+    complete_changes(connection, format, columns, report);
 }
 
 const ConnectorKeys source_files_keys = {

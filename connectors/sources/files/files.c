@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <syslog.h>
 
+#include "connectors/sources/files/changes.h"
 #include "connectors/sources/files/charset.h"
 #include "connectors/sources/files/file.h"
 #include "connectors/sources/files/folder.h"
@@ -88,9 +89,10 @@ static int hash_file(FilesSource *files, DataFile *file, uint8_t ret[static SHA2
 /* All rows of the file to the pipe. */
 static int load_rows(FilesSource *files, FileReader *reader, Error *error)
 {
+    Operation operation = files->settings.changes ? OPERATION_UPSERT : OPERATION_INSERT;
     int r;
     do {
-        r = reader->read(reader, worker_rows(files->worker, TABLE_ID, OPERATION_INSERT), error);
+        r = reader->read(reader, worker_rows(files->worker, TABLE_ID, operation), error);
         if (r >= 0 && worker_flush(files->worker, error) < 0)
             return -1;
     } while (r == 0);
@@ -417,6 +419,10 @@ static void describe_columns(FilesSource *files)
             (FrameColumn){ .name = frame_text(column->dest),
                            .type = column->protected ? COLUMN_STRING : column->type,
                            .flags = (uint8_t)(COLUMN_DECLARED | (column->required ? COLUMN_REQUIRED : 0)) };
+        if (settings->changes)
+            files->columns[i].flags |= changes_flags(settings->changes, i);
+        if (files->columns[i].flags & COLUMN_IS_DELETED)
+            files->columns[i].type = COLUMN_BOOLEAN;
     }
 }
 

@@ -1,6 +1,8 @@
 /* What the readers of all formats share: how they are made, and how they say what is wrong. */
 #include "connectors/sources/files/reader.h"
 
+#include "connectors/sources/files/changes.h"
+
 FileReader *file_reader_new(const FilesSettings *settings, TextInput *input, JsonMemory *json)
 {
     switch (settings->format) {
@@ -56,7 +58,7 @@ int reader_put_null(const FileReader *reader, const FileColumn *column, const ch
     return 0;
 }
 
-int reader_protect_row(const FileReader *reader, RowsWriter *rows, size_t mark, Error *error)
+static int protect_row(const FileReader *reader, RowsWriter *rows, size_t mark, Error *error)
 {
     const FilesSettings *settings = reader->settings;
     size_t column = 0;
@@ -64,4 +66,25 @@ int reader_protect_row(const FileReader *reader, RowsWriter *rows, size_t mark, 
     if (protector_row(settings->protector, rows, mark, settings->max_value_size, &column, &why) == 0)
         return 0;
     return reader_fail(reader, settings->columns[column].source, NULL, 0, why, error);
+}
+
+static int change_row(const FileReader *reader, RowsWriter *rows, size_t mark, Error *error)
+{
+    const FilesSettings *settings = reader->settings;
+    size_t column = 0;
+    Value value;
+    const char *why = NULL;
+    if (changes_row(settings->changes, settings, rows, mark, &column, &value, &why) == 0)
+        return 0;
+    bool shown = value.tag == VALUE_STRING;
+    return reader_fail(reader, settings->columns[column].source, shown ? value.text.data : NULL,
+                       shown ? value.text.length : 0, why, error);
+}
+
+int reader_finish_row(const FileReader *reader, RowsWriter *rows, size_t mark, Error *error)
+{
+    const FilesSettings *settings = reader->settings;
+    if (settings->changes && change_row(reader, rows, mark, error) < 0)
+        return -1;
+    return settings->protector ? protect_row(reader, rows, mark, error) : 0;
 }

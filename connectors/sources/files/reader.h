@@ -58,11 +58,13 @@ int reader_place(const FileReader *reader, const char *column, Error *error);
 /* What to do with the row that failed with ERROR and was half put since MARK. 0: it was set aside, and the next may
  * come; negative: the file has failed. */
 int reader_bad_row(FileReader *reader, RowsWriter *rows, size_t mark, Error *error);
-/* Once all columns of a row were put, from MARK on: protects those that are to be. */
-int reader_protect_row(const FileReader *reader, RowsWriter *rows, size_t mark, Error *error);
+/* Once all columns of a row were put, from MARK on: makes a change of it, and protects the columns that are to be. */
+int reader_finish_row(const FileReader *reader, RowsWriter *rows, size_t mark, Error *error);
 static inline int reader_row_done(const FileReader *reader, RowsWriter *rows, size_t mark, Error *error)
 {
-    if (__builtin_expect(reader->settings->protector != NULL, 0) && reader_protect_row(reader, rows, mark, error) < 0)
+    const FilesSettings *settings = reader->settings;
+    if (__builtin_expect(settings->protector != NULL || settings->changes != NULL, 0) &&
+        reader_finish_row(reader, rows, mark, error) < 0)
         return -1;
     rows_row_done(rows);
     return 0;

@@ -4,6 +4,8 @@
  */
 #include "connectors/sources/files/settings.h"
 
+#include "connectors/sources/files/changes.h"
+
 #include <string.h>
 
 #include "lib/basics/base64.h"
@@ -94,13 +96,13 @@ static int column_protection(const json_t *object, size_t i, FilesSettings *sett
     return 0;
 }
 
-static int columns_parse(const json_t *list, FilesSettings *settings, Error *error)
+static int columns_parse(const json_t *list, bool is_changes, FilesSettings *settings, Error *error)
 {
     size_t count = json_array_size(list);
     if (count == 0)
         return bad("columns", error);
-    settings->columns = xcalloc(count, sizeof(FileColumn));
-    settings->column_count = count;
+    settings->column_count = count + is_changes; /* one more for the operation */
+    settings->columns = xcalloc(settings->column_count, sizeof(FileColumn));
     for (size_t i = 0; i < count; i++) {
         const json_t *object = json_array_get(list, i);
         FileColumn *column = &settings->columns[i];
@@ -176,7 +178,12 @@ static int settings_fill(const json_t *configuration, FilesSettings *settings, E
     settings->connection = xstrdup(text_at(configuration, "connection", ""));
     if (quarantine_parse(json_object_get(configuration, "quarantine"), settings, error) < 0)
         return -1;
-    return columns_parse(json_object_get(configuration, "columns"), settings, error);
+    const json_t *cdc = json_object_get(configuration, "cdc");
+    if (columns_parse(json_object_get(configuration, "columns"), cdc != NULL, settings, error) < 0)
+        return -1;
+    if (cdc && !(settings->changes = changes_parse(cdc, settings)))
+        return bad("cdc", error);
+    return 0;
 }
 
 int files_settings_parse(const json_t *configuration, FilesSettings *ret, Error *error)
@@ -198,6 +205,7 @@ void files_settings_clear(FilesSettings *settings)
     }
     free(settings->columns);
     protector_free(settings->protector);
+    changes_free(settings->changes);
     free(settings->dir);
     free(settings->file_pattern);
     free(settings->dest_table);

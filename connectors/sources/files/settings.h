@@ -24,6 +24,8 @@ typedef struct FileColumn {
 
 typedef enum ManifestPolicy { MANIFEST_OPTIONAL, MANIFEST_REQUIRED, MANIFEST_DISABLED } ManifestPolicy;
 
+typedef struct Changes Changes; /* changes.h */
+
 typedef struct FilesSettings {
     char *dir;          /* owned; absolute */
     char *file_pattern; /* owned; NULL: every name */
@@ -40,6 +42,7 @@ typedef struct FilesSettings {
     bool keep_empty;         /* empty text in a string or binary column is kept, not NULL */
     char *null_text;         /* owned; unquoted CSV text that stands for NULL; NULL: none */
     uint32_t max_value_size; /* bytes of one value */
+    Changes *changes;        /* owned; write_mode cdc, and then the last column is the operation; NULL: another */
     bool append;             /* write_mode */
     bool quarantine;         /* bad rows are set aside; else the next three mean nothing */
     char *quarantine_dir;    /* owned; absolute */
