@@ -511,7 +511,18 @@ def test_a_restart_of_the_server_in_the_middle(build):
         assert writer.status == 0, writer.seen  # we ask for READ WRITE: only a standby is really read-only
 
         server.stop()
-        kind, message = failure(destination.load(frames.file_frames("c.csv", items(1))))
+        (server.data / "standby.signal").touch()
+        server.start()
+        kind, message = failure(destination.load(frames.file_frames("c.csv", items(1, 4))))
+        assert kind == "temporary"
+        assert "the server is read-only (a standby, or default_transaction_read_only)" in message
+        server.stop()
+        (server.data / "standby.signal").unlink()
+        server.start()
+        assert destination.load(frames.file_frames("c.csv", items(1, 4))).status == 0
+
+        server.stop()
+        kind, message = failure(destination.load(frames.file_frames("d.csv", items(1))))
         assert kind == "temporary"
         assert message.startswith(
             f'cannot connect to database "{destination.database}" on "{server.root}": connection to server'

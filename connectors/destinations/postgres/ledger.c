@@ -122,12 +122,14 @@ static int begin_transaction(Postgres *self, Error *error)
                   "SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL extra_float_digits = 1;"
                   "SET LOCAL standard_conforming_strings = on; SET LOCAL row_security = off;",
                   (long long)self->lock_timeout_s, (long long)self->statement_timeout_s);
+    /* Other systems refuse it (no POLLRDHUP). */
     if (self->version >= 140000)
-        buffer_append_string(&sql, "SET LOCAL client_connection_check_interval = '5s';");
+        buffer_append_string(&sql, "SELECT pg_catalog.set_config('client_connection_check_interval', '5s', true)"
+                                   " WHERE pg_catalog.version() LIKE '%linux%';");
     buffer_append_string(&sql, "SELECT pg_catalog.set_config('synchronous_commit', 'on', true)"
                                " WHERE pg_catalog.current_setting('synchronous_commit') = 'off'");
     _cleanup_(freep) char *text = buffer_take_string(&sql);
-    return postgres_execute(self, text, "begin a transaction", error);
+    return postgres_execute(self, text, BEGIN_ATTEMPT, error);
 }
 
 static int other_run(Postgres *self, const PGresult *row, Error *error)
@@ -206,7 +208,7 @@ int postgres_lock(Postgres *self, Error *error)
     if (self->locked)
         return 0;
     /* The transaction has read at most: it begins anew. */
-    if (postgres_execute(self, "ROLLBACK", "begin a transaction", error) < 0 || create_own_tables(self, error) < 0)
+    if (postgres_execute(self, "ROLLBACK", BEGIN_ATTEMPT, error) < 0 || create_own_tables(self, error) < 0)
         return -1;
     self->own_tables = self->state_row = true;
     return begin_transaction(self, error) < 0 ? -1 : lock_row(self, error);

@@ -15,6 +15,7 @@
 #define COLUMNS_MAX 1600  /* MaxHeapAttributeNumber */
 #define SETTINGS_MAX 40   /* keywords of a connection */
 #define SANDBOX_PATHS_MAX 16
+#define BEGIN_ATTEMPT "begin a transaction"
 
 /* Where a table stands in this batch. */
 typedef struct PgTable {
