@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -253,7 +254,7 @@ static int set_options(DuckDb *self, duckdb_config config, Error *error)
     return 0;
 }
 
-static int open_database(DuckDb *self, Error *error)
+static int open_file(DuckDb *self, const char *path, Error *error)
 {
     const DuckdbLibrary *library = self->library;
     duckdb_config config;
@@ -261,13 +262,42 @@ static int open_database(DuckDb *self, Error *error)
         return error_set(error, ERROR_INTERNAL, "DuckDB cannot start");
     char *message = NULL;
     int r = set_options(self, config, error);
-    if (r == 0 && library->open_ext(self->path, &self->database, config, &message) != DuckDBSuccess)
+    if (r == 0 && library->open_ext(path, &self->database, config, &message) != DuckDBSuccess)
         r = fail_text(self, message, "open it", error);
     library->free(message);
     library->destroy_config(&config);
-    if (r == 0 && library->connect(self->database, &self->connection) != DuckDBSuccess)
-        r = error_set(error, ERROR_INTERNAL, "DuckDB cannot connect to its own database");
     return r;
+}
+
+/* DuckDB refuses a file of which only a part was written when its maker died: a new one is made whole under another
+ * name first. Where somebody else was quicker, theirs stays. */
+static int make_database(DuckDb *self, Error *error)
+{
+    _cleanup_(freep) char *path = xasprintf("%s.new", self->path);
+    _cleanup_(freep) char *wal = xasprintf("%s.wal", path);
+    unlink(path);
+    unlink(wal);
+    if (open_file(self, path, error) < 0)
+        return -1;
+    self->library->close(&self->database);
+    if (renameat2(AT_FDCWD, path, AT_FDCWD, self->path, RENAME_NOREPLACE) < 0) {
+        int errnum = errno;
+        unlink(path);
+        if (errnum != EEXIST)
+            return error_set_errno(error, ERROR_TEMPORARY, errnum, "cannot make database \"%s\"", self->path);
+    }
+    if (fsync(self->folder_fd) < 0 && errno != EINVAL)
+        return error_set_errno(error, ERROR_TEMPORARY, errno, "cannot write folder \"%s\" to disk", self->folder);
+    return 0;
+}
+
+static int open_database(DuckDb *self, Error *error)
+{
+    if (open_file(self, self->path, error) < 0)
+        return -1;
+    if (self->library->connect(self->database, &self->connection) != DuckDBSuccess)
+        return error_set(error, ERROR_INTERNAL, "DuckDB cannot connect to its own database");
+    return 0;
 }
 
 static int schema_exists(DuckDb *self, bool *ret, Error *error)
@@ -315,9 +345,10 @@ int duck_use_schema(DuckDb *self, bool create, Error *error)
 int duck_open_database(DuckDb *self, bool create, Error *error)
 {
     struct stat status;
-    if (!create && stat(self->path, &status) < 0 && errno == ENOENT)
+    bool missing = stat(self->path, &status) < 0 && errno == ENOENT;
+    if (missing && !create)
         return 0;
-    if (open_database(self, error) < 0 || read_catalog(self, error) < 0)
+    if ((missing && make_database(self, error) < 0) || open_database(self, error) < 0 || read_catalog(self, error) < 0)
         return -1;
     return duck_use_schema(self, false, error);
 }
