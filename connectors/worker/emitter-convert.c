@@ -198,10 +198,10 @@ static int whole_number(Conversion *conversion, const Value *value, int64_t *ret
         *ret = value->tag == VALUE_TRUE;
         return 0;
     case VALUE_FLOAT:
-        if (value->number != trunc(value->number))
-            return wrong_value(conversion, value, "the number has a fraction, which a whole number has not", error);
-        if (value->number < -0x1p63 || value->number >= 0x1p63)
+        if (!(value->number >= -0x1p63 && value->number < 0x1p63))
             return wrong_value(conversion, value, beyond, error);
+        if (value->number != (double)(int64_t)value->number)
+            return wrong_value(conversion, value, "the number has a fraction, which a whole number has not", error);
         *ret = (int64_t)value->number;
         return 0;
     case VALUE_DECIMAL:

@@ -441,7 +441,9 @@ def test_killed_anywhere_state_and_rows_agree(running, victim):
         return [p for p in descendants(running.daemon.pid) if VICTIMS[victim] in command_line(p)]
 
     progressed = set()
-    for _ in range(6):
+    for turn in range(30):  # a busy machine needs more of them
+        if turn >= 6 and len(progressed) > 2:
+            break
         running.ctl("sync", "emit")
         (pid, *_) = wait_for(pids, f"the {victim}")
         time.sleep(rng.uniform(0.05, 0.6))
