@@ -1,13 +1,19 @@
 """Files land in DuckDB exactly once, and what the library's ways ask for: its lock, its COMMIT, its memory."""
 
 import hashlib
+import random
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import duckdb
+import frames
 import pytest
 from harness import wait_for
+from operations_duckdb import Duckdb
+from operations_model import Pools, encode, plain, random_sequence
+from test_operations import Sqlite, configuration
 
 ORDERS = "id,note,amount\n1,first,9.5\n2,,\n3,third,-1e3\n"
 
@@ -354,3 +360,66 @@ def test_a_library_that_is_not_there(wherry, database):
     wherry.drop("a.csv", ORDERS)
     error = wherry.sync(status=1)["error"]
     assert f'DuckDB\'s library "{nowhere}" cannot be loaded: {nowhere}: cannot open shared object file' in error
+
+
+# --- write modes and history ---
+
+
+def test_files_of_changes(wherry, database):
+    changes = {
+        "write_mode": "cdc",
+        "columns": [
+            {"source": "id", "dest": "id", "type": "integer"},
+            {"source": "seq", "dest": "seq", "type": "integer"},
+            {"source": "note", "dest": "note", "type": "string", "required": False},
+        ],
+        "cdc": {
+            "keys": ["id"],
+            "operation_column": "op",
+            "sequence_by": "seq",
+            "operations": {"insert": ["I"], "update": ["U"], "delete": ["D"]},
+        },
+    }
+    wherry.pipeline("orders", orders(wherry, database, **changes))
+    wherry.start()
+    wherry.drop("a.csv", "op,seq,id,note\nI,1,1,one\nI,2,2,two\nU,3,1,uno\nI,4,3,three\n")
+    wherry.sync()
+    wherry.drop("b.csv", "op,seq,id,note\nD,5,2,\nU,6,3,tres\nD,7,3,\nI,8,4,four\nD,9,9,\n")
+    wherry.sync()
+    assert query(database, "SELECT id, seq, note FROM orders ORDER BY 1") == [(1, 3, "uno"), (4, 8, "four")]
+
+
+def versions(adapter):
+    """Tables without their times: of each version its values, whether it is active, and how its end meets the next start."""
+    found = {}
+    for name, (kinds, rows) in adapter.tables().items():
+        shown = []
+        for row in rows:
+            times = {column: row.pop(column) for column in list(row) if column in ("_fivetran_start", "_fivetran_end")}
+            row.pop("_fivetran_synced")
+            at = row.pop("_fivetran_id", None)
+            row = {column: plain(value) if isinstance(value, Decimal) else value for column, value in row.items()}
+            begins_and_ends = times["_fivetran_start"] < times["_fivetran_end"]
+            shown.append((repr(sorted(row.items())), at, begins_and_ends))
+        found[name] = (sorted(kinds.items()), sorted(shown, key=repr))
+    return found
+
+
+def test_history_is_that_of_sqlite(build, tmp_path):
+    """The same operations into both: the same versions."""
+    seed = random.SystemRandom().randrange(1 << 32)
+    for number in range(12):
+        sequence = random_sequence(random.Random(f"{seed} {number}"), Pools(nul=True, nanoseconds=False))
+        adapters = []
+        for kind in (Sqlite, Duckdb):
+            folder = tmp_path / f"{kind.name}{number}"
+            folder.mkdir()
+            adapters.append(kind(build, folder))
+        for step, planned in enumerate(sequence):
+            for adapter in adapters:
+                begin = configuration(adapter, f"run-{step}", 0, planned["memory"])
+                writer = frames.Writer([str(adapter.program)], {**begin, "history": True})
+                writer.put(encode(planned["operations"], True))
+                assert writer.finish() == 0, (seed, number, writer.frames("ERROR"))
+            sqlite, ours = (versions(adapter) for adapter in adapters)
+            assert ours == sqlite, (seed, number, step)
