@@ -63,7 +63,8 @@ static const Case keys_cases[] = {
     { FREQUENCY SOURCE FORMAT TABLE COLUMNS "destination: {type: bigquery, project: x}\n",
       "orders.yaml:6:21: destination type \"bigquery\" is not supported yet" },
     { FREQUENCY SOURCE FORMAT TABLE COLUMNS "destination: {type: postgres, url: x}\n",
-      "orders.yaml:6:36: the url of a postgres destination is postgresql://USER@HOST:PORT/DATABASE or \"host=… dbname=…\"" },
+      "orders.yaml:6:36: the url of a postgres destination is postgresql://USER@HOST:PORT/DATABASE or \"host=… "
+      "dbname=…\"" },
     { FREQUENCY SOURCE FORMAT TABLE COLUMNS "destination: {type: sqlit, path: x}\n",
       "orders.yaml:6:21: unknown destination type \"sqlit\"; did you mean \"sqlite\"?" },
     { FREQUENCY SOURCE FORMAT TABLE COLUMNS "destination: {path: x}\n",
@@ -284,6 +285,22 @@ static const Case sqlite_cases[] = {
       "orders.yaml:6:55: \"busy_timeout\" must be a duration of at most 1d, such as 30s, 15m or 6h, or 0, not \"1w\"" },
     { FREQUENCY SOURCE FORMAT TABLE COLUMNS "destination: {type: sqlite, path: x.db, schema: main}\n",
       "orders.yaml:6:41: \"schema\" is not supported yet; leave it out: SQLite has no schemas" },
+    { FREQUENCY SOURCE FORMAT TABLE COLUMNS "destination: {type: postgres}\n", "" },
+    { FREQUENCY SOURCE FORMAT TABLE COLUMNS "destination: {type: postgres, url: !env SHOP, password: !file p}\n", "" },
+    { FREQUENCY SOURCE FORMAT TABLE COLUMNS "destination: {type: postgres, url: \"postgresql+psycopg2://h/d\"}\n", "" },
+    { FREQUENCY SOURCE FORMAT TABLE COLUMNS "destination: {type: postgres, url: \"mysql://h/d\"}\n",
+      "orders.yaml:6:36: the url of a postgres destination is postgresql://USER@HOST:PORT/DATABASE or \"host=… "
+      "dbname=…\"" },
+    { FREQUENCY SOURCE FORMAT TABLE COLUMNS "destination: {type: postgres, url: \"host=h password='a b c d'\"}\n",
+      "orders.yaml:6:36: warning: \"url\" holds a password; !env, !file or !credential keep it out of here" },
+    { FREQUENCY SOURCE FORMAT TABLE COLUMNS "destination: {type: postgres, url: \"host=h\", password: secret}\n",
+      "orders.yaml:6:56: warning: \"password\" is written out; !env, !file or !credential keep it out of here" },
+    { FREQUENCY SOURCE FORMAT TABLE COLUMNS
+      "destination: {type: postgres, schema: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx}\n",
+      "orders.yaml:6:39: longer than a name may be in PostgreSQL (63 bytes)" },
+    { FREQUENCY SOURCE FORMAT TABLE COLUMNS "destination: {type: postgres, sslmode: verify}\n",
+      "orders.yaml:6:40: \"sslmode\" must be disable, allow, prefer, require, verify-ca or verify-full, not "
+      "\"verify\"" },
     { FREQUENCY SOURCE FORMAT TABLE COLUMNS "destination: {type: sqlite, path: state/daemon/x.db}\n",
       "orders.yaml:6:35: \"@/state/daemon/x.db\" lies in wherry's own folder \"@/state/daemon\"; put the database "
       "elsewhere" },
@@ -328,7 +345,8 @@ static const Case yaml_cases[] = {
       "files, dir: /srv/incoming}\norders.yaml:1:1: missing key \"destination\": where rows go, such as {type: sqlite, "
       "path: data.db}\norders.yaml:1:1: unknown key \"a\"; here may stand source, destination, connector, frequency, "
       "paused, max_value_size, stall_timeout, commit_interval, log_level, sandbox, naming, history, on_schema_change, "
-      "strip_nul, file_pattern, format, csv, encoding, dest_table, write_mode, columns, retry_cap, source_manifest or quarantine" },
+      "strip_nul, file_pattern, format, csv, encoding, dest_table, write_mode, columns, retry_cap, source_manifest or "
+      "quarantine" },
     { "a: !env [x]\n", "orders.yaml:1:9: \"!env\" needs a name after it, such as !env PASSWORD" },
     { "a: !file {x: y}\n", "orders.yaml:1:10: \"!file\" needs a name after it, such as !file /etc/wherry/password" },
     { "a: \"\\0\"\n", "orders.yaml:1:4: the text holds a NUL character; leave it out" },
@@ -346,7 +364,8 @@ static const Case yaml_cases[] = {
       "files, dir: /srv/incoming}\norders.yaml:1:1: missing key \"destination\": where rows go, such as {type: sqlite, "
       "path: data.db}\norders.yaml:1:1: unknown key \"\"; here may stand source, destination, connector, frequency, "
       "paused, max_value_size, stall_timeout, commit_interval, log_level, sandbox, naming, history, on_schema_change, "
-      "strip_nul, file_pattern, format, csv, encoding, dest_table, write_mode, columns, retry_cap, source_manifest or quarantine" },
+      "strip_nul, file_pattern, format, csv, encoding, dest_table, write_mode, columns, retry_cap, source_manifest or "
+      "quarantine" },
     { "a: @x\n", "orders.yaml:1:4: not valid YAML: plain scalar cannot start with '@'" },
     { "a: `x`\n", "orders.yaml:1:4: not valid YAML: plain scalar cannot start with '`'" },
     { "a: %x\n", "orders.yaml:1:4: not valid YAML: plain scalar cannot start with '%'" },
@@ -619,13 +638,19 @@ static void test_stderr_stays_quiet(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_keys),        cmocka_unit_test(test_types),
+        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_types),
         cmocka_unit_test(test_exec),
-        cmocka_unit_test(test_files),       cmocka_unit_test(test_sqlite),
-        cmocka_unit_test(test_yaml),        cmocka_unit_test(test_protection),
-        cmocka_unit_test(test_secrets),     cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_bounds),      cmocka_unit_test(test_many_problems),
-        cmocka_unit_test(test_all_at_once), cmocka_unit_test(test_stderr_stays_quiet),
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_sqlite),
+        cmocka_unit_test(test_yaml),
+        cmocka_unit_test(test_protection),
+        cmocka_unit_test(test_secrets),
+        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_many_problems),
+        cmocka_unit_test(test_all_at_once),
+        cmocka_unit_test(test_stderr_stays_quiet),
     };
     return cmocka_run_group_tests(tests, enter_folder, leave_folder);
 }
