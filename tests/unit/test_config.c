@@ -124,8 +124,10 @@ static const Case types_cases[] = {
       "orders.yaml:7:12: \"retry_cap\" must be a whole number from 1 to 1000000, not the text \"3\"" },
     { ALL "retry_cap: 99999999999999999999\n",
       "orders.yaml:7:12: \"retry_cap\" must be a whole number from 1 to 1000000, not \"99999999999999999999\"" },
-    { ALL "write_mode: upsert\n", "orders.yaml:7:13: \"write_mode\" must be append or truncate, not \"upsert\"" },
-    { ALL "write_mode: cdc\n", "orders.yaml:7:13: write_mode \"cdc\" is not supported yet; use append" },
+    { ALL "write_mode: upsert\n", "orders.yaml:7:13: \"write_mode\" must be append, truncate or cdc, not \"upsert\"" },
+    { ALL "write_mode: cdc\n",
+      "orders.yaml:7:13: \"write_mode: cdc\" needs \"cdc\": keys, operation_column, sequence_by "
+      "and operations" },
     { ALL "batch_size: x\n", "orders.yaml:7:13: \"batch_size\" must be a whole number of at least 1, not \"x\"" },
     { ALL "csv: x\n", "orders.yaml:7:6: \"csv\" must be a map, not \"x\"" },
     { ALL "csv: {delimiter: \";;\"}\n",
