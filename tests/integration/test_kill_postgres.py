@@ -12,6 +12,8 @@ import re
 import shutil
 import signal
 import subprocess
+import time
+from pathlib import Path
 
 import harness
 import postgres
@@ -192,14 +194,24 @@ def in_pool():
     multiprocessing.util.Finalize(None, close, exitpriority=1)
 
 
-def stopped_writer(scenario):
+def stillness(pid):
+    """What changes as soon as a process moves; None while it is not stopped."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return None
+    return re.findall(r"ctxt_switches:\s+\d+", status) if re.search(r"State:\s+[tT]", status) else None
+
+
+def stopped_writer():
+    """A tracer holds its tracee for a moment at each call: one that stays where it is was stopped."""
     for child in harness.descendants("self"):
-        if re.match(r"\S*/destination-postgres$", harness.command_line(child)) and not harness.command_line(
-            child
-        ).startswith("strace"):
-            with open(f"/proc/{child}/status") as status:
-                if re.search(r"State:\s+[tT]", status.read()):
-                    return child
+        command = harness.command_line(child)
+        if command.endswith("/destination-postgres") and not command.startswith("strace"):
+            before = stillness(child)
+            time.sleep(0.2)
+            if before and stillness(child) == before:
+                return child
     return None
 
 
@@ -212,15 +224,21 @@ def kill_backend(build, base, server, number):
         process = subprocess.Popen(
             scenario.command(), env=scenario.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        writer = harness.wait_for(lambda: stopped_writer(scenario) or process.poll() is not None, "the writer to stop")
+        writer = harness.wait_for(lambda: stopped_writer() or process.poll() is not None, "the writer to stop")
         if writer is True:
             return None
         for (pid,) in server.query(
             f"SELECT pid FROM pg_stat_activity WHERE datname = '{scenario.database}' AND application_name = 'wherry'",
             "postgres",
         ):
-            os.kill(int(pid), signal.SIGKILL)
-        os.kill(writer, signal.SIGCONT)
+            try:
+                os.kill(int(pid), signal.SIGKILL)
+            except ProcessLookupError:  # thrown out with the one before it
+                pass
+        try:
+            os.kill(writer, signal.SIGCONT)
+        except ProcessLookupError:  # the daemon has ended it
+            pass
         process.wait(harness.TIMEOUT_S)
         harness.wait_for(scenario.all_gone, "the end of every process of the sync")
         scenario.programs = None
