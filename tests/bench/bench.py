@@ -26,12 +26,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 import generate
 import keyed
+from duckdb_cases import DuckdbCases
 from postgres_cases import PostgresCases
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class Bench(PostgresCases):
+class Bench(PostgresCases, DuckdbCases):
     def __init__(self, arguments):
         self.build = Path(arguments.build).resolve()
         self.rows = arguments.rows
@@ -521,6 +522,8 @@ CASES = [
     "pg_upserts",
     "pg_upserts_many",
     "pg_memory",
+    "duck_new",
+    "duck_memory",
 ]
 
 

@@ -4,14 +4,14 @@
  * A chunk holds up to 2,048 rows and is appended when it is full or its frame ends. Text of more than twelve bytes is
  * not copied into it: the vector points into the frame, which outlives the append. What is the same in every row (the
  * file's hash, the time) is filled in once, since nothing resets the vectors in between. The appender collects chunks
- * outside of DuckDB's memory limit, so what it has collected is flushed into the transaction every few MiB.
+ * outside of DuckDB's memory limit, so what it has collected is flushed into the transaction every MiB.
  */
 #include <math.h>
 #include <string.h>
 
 #include "connectors/destinations/duckdb/internal.h"
 
-#define FLUSH_BYTES (8u << 20)
+#define FLUSH_BYTES (1u << 20)
 #define MICROSECONDS 1000000
 
 typedef __int128 Wide;
