@@ -17,11 +17,14 @@ static const Case keys_cases[] = {
     { ALL "zzz: 1\n",
       "orders.yaml:7:1: unknown key \"zzz\"; here may stand source, destination, connector, frequency, "
       "paused, max_value_size, stall_timeout, commit_interval, log_level, sandbox, file_pattern, "
-      "format, csv, encoding, dest_table, write_mode, columns, retry_cap, source_manifest or quarantine" },
+      "format, csv, encoding, dest_table, write_mode, columns, retry_cap, source_manifest, quarantine or "
+      "cdc" },
     { ALL "frequency: 1h\n", "orders.yaml:7:1: duplicate key \"frequency\"; it stands in line 1 already" },
     { ALL "connector: {type: sqlite, path: y.db}\n",
       "orders.yaml:7:1: \"connector\" and \"destination\" mean the same; keep one" },
-    { ALL "cdc: {keys: [a]}\n", "orders.yaml:7:1: \"cdc\" is not supported yet; use write_mode append" },
+    { ALL
+      "cdc: {keys: [a], operation_column: op, sequence_by: a, operations: {insert: [c], update: [u], delete: [d]}}\n",
+      "orders.yaml:7:6: \"cdc\" belongs to \"write_mode: cdc\"" },
     { ALL "excel: {sheet: 0}\n", "orders.yaml:7:1: \"excel\" is not supported yet; save the sheet as CSV" },
     { ALL "naming: x\n", "orders.yaml:7:1: \"naming\" is not supported yet; leave it out: names are kept as they are" },
     { ALL "history: x\n",
@@ -347,8 +350,8 @@ static const Case yaml_cases[] = {
       "files, dir: /srv/incoming}\norders.yaml:1:1: missing key \"destination\": where rows go, such as {type: sqlite, "
       "path: data.db}\norders.yaml:1:1: unknown key \"a\"; here may stand source, destination, connector, frequency, "
       "paused, max_value_size, stall_timeout, commit_interval, log_level, sandbox, naming, history, on_schema_change, "
-      "strip_nul, file_pattern, format, csv, encoding, dest_table, write_mode, columns, retry_cap, source_manifest or "
-      "quarantine" },
+      "strip_nul, file_pattern, format, csv, encoding, dest_table, write_mode, columns, retry_cap, source_manifest, "
+      "quarantine or cdc" },
     { "a: !env [x]\n", "orders.yaml:1:9: \"!env\" needs a name after it, such as !env PASSWORD" },
     { "a: !file {x: y}\n", "orders.yaml:1:10: \"!file\" needs a name after it, such as !file /etc/wherry/password" },
     { "a: \"\\0\"\n", "orders.yaml:1:4: the text holds a NUL character; leave it out" },
@@ -366,8 +369,8 @@ static const Case yaml_cases[] = {
       "files, dir: /srv/incoming}\norders.yaml:1:1: missing key \"destination\": where rows go, such as {type: sqlite, "
       "path: data.db}\norders.yaml:1:1: unknown key \"\"; here may stand source, destination, connector, frequency, "
       "paused, max_value_size, stall_timeout, commit_interval, log_level, sandbox, naming, history, on_schema_change, "
-      "strip_nul, file_pattern, format, csv, encoding, dest_table, write_mode, columns, retry_cap, source_manifest or "
-      "quarantine" },
+      "strip_nul, file_pattern, format, csv, encoding, dest_table, write_mode, columns, retry_cap, source_manifest, "
+      "quarantine or cdc" },
     { "a: @x\n", "orders.yaml:1:4: not valid YAML: plain scalar cannot start with '@'" },
     { "a: `x`\n", "orders.yaml:1:4: not valid YAML: plain scalar cannot start with '`'" },
     { "a: %x\n", "orders.yaml:1:4: not valid YAML: plain scalar cannot start with '%'" },
