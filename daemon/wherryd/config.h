@@ -60,9 +60,10 @@
  *                    "path": "/var/lib/wherry/orders.db",   absolute; from `url` or `path`
  *                    "journal_mode": "wal",                 wal | truncate; absent: an existing database keeps its own
  *                    "busy_timeout": 60}}                   seconds
- *    -- or {"type": "postgres", "url", "password", "sslmode", "sslrootcert", "sslcert", "sslkey", "passfile": absent where
- *           not given, "schema": "public", "connect_timeout", "lock_timeout", "statement_timeout": seconds (0: none),
- *           "strip_nul": false, "environment": {"DATABASE_URL": null or text, "PGHOST": …, of wherryd's own}}
+ *    -- or {"type": "postgres", "url", "password", "sslmode", "sslrootcert", "sslcert", "sslkey", "passfile": absent
+ *           where not given, "schema": "public", "connect_timeout", "lock_timeout", "statement_timeout": seconds
+ *           (0: none), "strip_nul": false, "environment": {"DATABASE_URL": null or text, "PGHOST": …, of wherryd's
+ *           own}}
  *
  * The worker gets all of it but "name" and "destination", plus {"connection", "run_id", "full", "requeued"} (a list of
  * the hashes of files whose quarantined rows are to be loaded; only with "quarantine"). The writer gets

@@ -86,8 +86,11 @@ STREAMS = {
     "changes": (
         FILES | HISTORY,
         0,
-        changes + change_file("a", changed(2, "1"), changed(1, "-1.5"), changed(1, "0", True), changed(2, "0.5"))
-        + change_file("b", changed(1, "7")) + change_file("c") + end,
+        changes
+        + change_file("a", changed(2, "1"), changed(1, "-1.5"), changed(1, "0", True), changed(2, "0.5"))
+        + change_file("b", changed(1, "7"))
+        + change_file("c")
+        + end,
     ),
     "changes-spilled": (
         FILES | HISTORY | LITTLE_MEMORY,
