@@ -445,33 +445,6 @@ static int add_new(Emitter *emitter, EmitterTable *table, Operation operation, c
     return announce(emitter, table, error);
 }
 
-static void put_value(RowsWriter *rows, const Value *value)
-{
-    switch (value->tag) {
-    case VALUE_INTEGER:
-        rows_put_integer(rows, value->integer);
-        break;
-    case VALUE_FLOAT:
-        rows_put_float(rows, value->number);
-        break;
-    case VALUE_DATE:
-        rows_put_date(rows, value->days);
-        break;
-    case VALUE_TIMESTAMP:
-        rows_put_timestamp(rows, &value->timestamp);
-        break;
-    case VALUE_STRING:
-    case VALUE_DECIMAL:
-    case VALUE_JSON:
-    case VALUE_BINARY:
-        rows_put_text(rows, value->tag, value->text.data, value->text.length);
-        break;
-    default:
-        rows_put_tag(rows, value->tag);
-        break;
-    }
-}
-
 /* Rows of nothing but NULL have all the same _fivetran_id: one stands for them. */
 static int put_blank(Emitter *emitter, EmitterTable *table, Error *error)
 {
@@ -495,7 +468,7 @@ static int put_row(Emitter *emitter, EmitterTable *table, Operation operation, c
             rows_rewind(rows, mark);
             return -1;
         } else {
-            put_value(rows, &value);
+            rows_put_value(rows, &value);
         }
     }
     return worker_row_done(emitter->worker, rows, error);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <yyjson.h>
 
+#include "lib/basics/base64.h"
 #include "lib/formats/kind.h"
 
 #define JSON_SORTED_DEPTH_MAX 500 /* further down, keys stay in the order they came in: the stack is not endless */
@@ -163,20 +164,13 @@ void json_canonical(const char *text, size_t length, Buffer *ret)
 
 /* --- text --- */
 
-static void put_base64(Buffer *text, const uint8_t *bytes, size_t n)
+static void put_base64(Buffer *text, const void *bytes, size_t n)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (size_t i = 0; i < n; i += 3) {
-        size_t left = MIN_OF(n - i, (size_t)3);
-        uint32_t word = (uint32_t)bytes[i] << 16;
-        if (left > 1)
-            word |= (uint32_t)bytes[i + 1] << 8;
-        if (left > 2)
-            word |= bytes[i + 2];
-        char quad[4] = { digits[word >> 18], digits[word >> 12 & 63], left > 1 ? digits[word >> 6 & 63] : '=',
-                         left > 2 ? digits[word & 63] : '=' };
-        buffer_append(text, quad, sizeof(quad));
-    }
+    size_t length = base64_length(n);
+    if (n == 0)
+        return;
+    base64_encode(bytes, n, (char *)buffer_reserve(text, length));
+    buffer_added(text, length);
 }
 
 /* The instant in UTC, without an offset of its own. */
@@ -231,7 +225,7 @@ void value_text(const Value *value, Buffer *text)
         json_canonical(value->text.data, value->text.length, text);
         break;
     case VALUE_BINARY:
-        put_base64(text, (const uint8_t *)value->text.data, value->text.length);
+        put_base64(text, value->text.data, value->text.length);
         break;
     default:
         break;
