@@ -73,9 +73,13 @@ enum {
 #define SYSTEM_COLUMN_END "_fivetran_end"         /* UTC_DATETIME */
 #define SYSTEM_COLUMN_ACTIVE "_fivetran_active"   /* BOOLEAN */
 
-/* One step of DDL. Nothing is ever dropped or narrowed. */
+/* One step of DDL. Nothing is ever dropped or narrowed.
+ *
+ * What a destination's own types and constraints cannot say stands in _wherry_columns, beside the other tables of ours:
+ * (table_name, column_name, fact), a fact being "inexact", and in DuckDB, whose keyed tables have no PRIMARY KEY, also
+ * "key" and "decimal". PostgreSQL needs only the first and has a boolean of that name instead. */
 typedef enum SchemaChangeType {
-    SCHEMA_CREATE = 1, /* the table, with all of its columns, and a primary key of those with COLUMN_KEY */
+    SCHEMA_CREATE = 1, /* the table, with all of its columns; those with COLUMN_KEY tell rows apart */
     SCHEMA_ADD,        /* COLUMN is new: NULL in the rows that are there */
     SCHEMA_WIDEN,      /* COLUMN is of the kind FROM there: its values are rewritten, each as value_convert() would */
     SCHEMA_INEXACT,    /* COLUMN gets the mark COLUMN_INEXACT, in _wherry_columns */

@@ -29,14 +29,15 @@
  *    "source": {"type": "files",
  *               "dir": "/srv/incoming", absolute, not necessarily there
  *               "file_pattern": "*.csv", a glob on names; "*" where the file gives none
- *               "watch": false},
+ *               "watch": false,
+ *               "duckdb_library": "/opt/libduckdb.so"},   for parquet; absent where not given
  *    or, of an exec source:
  *    "source": {"type": "exec",
  *               "command": ["/srv/emit.py", "--all"],   the program's path where it was written with a "/"
  *               "configuration": {…},   {} where the file gives none
  *               "folder": "/srv"},      of the pipeline file
  *    -- what a files source adds at the top:
- *    "format": "csv",                   csv | ndjson | fixed_width
+ *    "format": "csv",                   csv | ndjson | fixed_width | parquet
  *    "csv": {"delimiter": ",",          one ASCII character; "csv" is absent for other formats
  *            "quote": "\"",
  *            "header": true,
@@ -56,6 +57,11 @@
  *    "quarantine": {"dir": "/srv/bad",  absolute; "quarantine" is absent where a bad row fails its file
  *                   "max_invalid_fraction": 0.01,   at least one of the two is there
  *                   "max_invalid_rows": 100},
+ *    "cdc": {"keys": ["id"],            absent but for write_mode cdc; columns, as "source" names them
+ *            "operation_column": "op",  a field of the file
+ *            "sequence_by": "changed",  a column, as "source" names it
+ *            "operations": {"insert": ["c"], "update": ["u"], "delete": ["d"]}},
+ *    -- always:
  *    "destination": {"type": "sqlite",
  *                    "path": "/var/lib/wherry/orders.db",   absolute; from `url` or `path`
  *                    "journal_mode": "wal",                 wal | truncate; absent: an existing database keeps its own
@@ -64,6 +70,8 @@
  *           where not given, "schema": "public", "connect_timeout", "lock_timeout", "statement_timeout": seconds
  *           (0: none), "strip_nul": false, "environment": {"DATABASE_URL": null or text, "PGHOST": …, of wherryd's
  *           own}}
+ *    -- or {"type": "duckdb", "path": "/srv/shop.duckdb", "schema": "main", "memory_limit": bytes; "threads",
+ *           "duckdb_library": absent where not given}
  *
  * The worker gets all of it but "name" and "destination", plus {"connection", "run_id", "full", "requeued"} (a list of
  * the hashes of files whose quarantined rows are to be loaded; only with "quarantine"). The writer gets
