@@ -39,7 +39,7 @@ static void put_scaled(Buffer *text, const char *digits, size_t count, int expon
 static void put_float(Buffer *text, double number)
 {
     /* As the integer that it may have been, or still become: its shortest text need not be that integer's. */
-    if (fabs(number) < 0x1p63 && number == trunc(number)) {
+    if (fabs(number) < 0x1p63 && number == (double)(long long)number) {
         buffer_printf(text, "%lld", (long long)number); /* -0 is 0 */
         return;
     }

@@ -171,7 +171,7 @@ static const char *put_float(const Converter *converter, ColumnType type, double
         return NULL;
     case COLUMN_INTEGER:
         /* 2^63 is a float, the largest integer is not. */
-        if (value != floor(value) || value < -0x1p63 || value >= 0x1p63)
+        if (value < -0x1p63 || value >= 0x1p63 || value != (double)(int64_t)value)
             return "a number that is not an integer of 64 bits";
         rows_put_integer(rows, (int64_t)value);
         return NULL;
