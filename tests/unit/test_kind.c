@@ -73,7 +73,8 @@ static void test_joins(void **state)
     char name[KIND_NAME_MAX];
     for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
         Kind a, b;
-        assert_true(kind_from_name(cases[i].a, &a) && kind_from_name(cases[i].b, &b));
+        assert_true(kind_from_name(cases[i].a, &a));
+        assert_true(kind_from_name(cases[i].b, &b));
         assert_string_equal(kind_name(kind_join(a, b), name), cases[i].join);
     }
     Kind decimal = { COLUMN_DECIMAL, 5, 2 };
