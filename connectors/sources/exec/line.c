@@ -281,11 +281,14 @@ static int declare(Lines *lines, yyjson_val *entry, Error *error)
     if (keys_of(yyjson_obj_get(entry, "primary_key"), &keys, &key_count, error) < 0)
         return -1;
     _cleanup_(freep) EmitterColumn *declared = xcalloc(count + 1, sizeof(*declared));
-    yyjson_obj_foreach(columns, i, max, key, value)
-    {
-        declared[i].name = text_of(key);
-        if (kind_of(value, &declared[i].kind, error) < 0)
-            return bad_column(key, error);
+    /* yyjson steps past the first key before it looks whether there is one */
+    if (columns) {
+        yyjson_obj_foreach(columns, i, max, key, value)
+        {
+            declared[i].name = text_of(key);
+            if (kind_of(value, &declared[i].kind, error) < 0)
+                return bad_column(key, error);
+        }
     }
     return emitter_declare(lines->emitter, text_of(name), keys, key_count, declared, count, error);
 }
