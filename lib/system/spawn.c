@@ -169,7 +169,9 @@ static int child_failed(const Child *child, Error *error)
     const char *path = child->options->path;
     switch (child->errnum) {
     case ENOENT:
-        return error_set(error, ERROR_CONFIGURATION, "program \"%s\" is missing; is wherry installed completely?",
+        return error_set(error, ERROR_CONFIGURATION,
+                         "program \"%s\" is missing: wherry was built without it or is not installed completely; "
+                         "\"Installing\" in its README says what each needs",
                          path);
     case EACCES:
     case ENOEXEC:

@@ -202,7 +202,8 @@ static void failures_are_told(void **state)
     if (under_valgrind())
         skip();
     expect_failure("/nonexistent/source-files", ERROR_CONFIGURATION,
-                   "program \"/nonexistent/source-files\" is missing; is wherry installed completely?");
+                   "program \"/nonexistent/source-files\" is missing: wherry was built without it or is not "
+                   "installed completely; \"Installing\" in its README says what each needs");
     char path[] = "/tmp/wherry-spawn-XXXXXX";
     int fd = mkstemp(path);
     assert_int_equal(write(fd, "text\n", 5), 5);

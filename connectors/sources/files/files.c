@@ -442,8 +442,8 @@ static int open_parquet(FilesSource *files, SandboxPolicy *policy, Error *error)
 #else
     return error_set(
         error, ERROR_CONFIGURATION,
-        "this wherry was built without DuckDB, which reads parquet files; run \"subprojects/fetch duckdb\" "
-        "and build again");
+        "this wherry was built without DuckDB, which reads parquet files; run \"subprojects/fetch duckdb\", "
+        "then \"meson setup --reconfigure\" with the build's folder, and build again");
 #endif
 }
 
