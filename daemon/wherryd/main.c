@@ -341,8 +341,7 @@ static int start(Daemon *daemon, Error *error)
                     error) < 0 ||
         manager_start(daemon->manager, error) < 0)
         return -1;
-    daemon->notify = notify_new(&daemon->loop);
-    notify_ready();
+    notify_ready(daemon->notify);
     return 0;
 }
 
@@ -351,6 +350,7 @@ static int run(Daemon *daemon)
     _cleanup_(error_clear) Error error = {};
     _cleanup_(freep) char *libexec = paths_libexec(arg_libexec_dir);
     bool once = arg_action == ACTION_ONCE;
+    daemon->notify = arg_action == ACTION_RUN ? notify_new(&daemon->loop) : NULL;
     ManagerOptions manager_options = { .config_dir = arg_paths.config_dir,
                                        .state_dir = arg_paths.state_dir,
                                        .runtime_dir = arg_paths.runtime_dir,
@@ -362,9 +362,11 @@ static int run(Daemon *daemon)
                                        .once_asked_as = arg_asked_as,
                                        .once_run = once ? on_once_run : NULL,
                                        .once_done = once ? on_stopped : NULL,
-                                       .userdata = daemon };
+                                       .userdata = daemon,
+                                       .notify = daemon->notify };
     int r = manager_new(&daemon->loop, &manager_options, &daemon->manager, &error);
     if (r != 0) {
+        notify_free(daemon->notify);
         uv_run(&daemon->loop, UV_RUN_DEFAULT); /* closes what is closing */
         return fail(&error, r == STORE_E_LOCKED || error.kind == ERROR_CONFIGURATION ? EXIT_WRONG_USE : EXIT_FAILED);
     }
@@ -387,8 +389,8 @@ static int run(Daemon *daemon)
         sigaddset(&ending, signal_numbers[i]);
     sigprocmask(SIG_BLOCK, &ending, NULL);
     daemon->control = control_free(daemon->control);
-    daemon->notify = notify_free(daemon->notify);
     daemon->manager = manager_free(daemon->manager);
+    daemon->notify = notify_free(daemon->notify);
     for (size_t i = 0; i < ELEMENTSOF(daemon->signals); i++)
         uv_close((uv_handle_t *)&daemon->signals[i], NULL);
     uv_run(&daemon->loop, UV_RUN_DEFAULT); /* closes what is closing */

@@ -299,7 +299,7 @@ ManagerSubscription *manager_unsubscribe(Manager *manager, ManagerSubscription *
 void manager_status(Manager *manager)
 {
     if (!manager->options.once && !manager->stopping)
-        notify_status(manager->connection_count, manager->syncing);
+        notify_status(manager->options.notify, manager->connection_count, manager->syncing);
 }
 
 /* --- reload --- */
@@ -430,14 +430,14 @@ int manager_reload(Manager *manager, size_t *ret_connections, json_t **ret_broke
     if (manager->stopping)
         return MANAGER_E_STOPPING;
     ConfigSet *set;
-    notify_reloading();
+    notify_reloading(manager->options.notify);
     if (load(manager, &set, error) < 0) {
-        notify_ready();
+        notify_ready(manager->options.notify);
         return -1;
     }
     size_t broken = manager_merge(manager, set, true);
     manager_settle(manager);
-    notify_ready();
+    notify_ready(manager->options.notify);
     log_message(LOG_INFO, &(LogContext){ .message_id = MESSAGE_RELOADED }, "reloaded: %zu connection%s, %zu broken",
                 manager->connection_count, manager->connection_count == 1 ? "" : "s", broken);
     if (ret_connections)
@@ -625,7 +625,7 @@ void manager_stop(Manager *manager, void (*stopped)(void *userdata), void *userd
     manager->stopped = stopped;
     manager->stopped_userdata = userdata;
     if (!manager->options.once) {
-        notify_stopping();
+        notify_stopping(manager->options.notify);
         log_message(LOG_INFO, &(LogContext){ .message_id = MESSAGE_DAEMON_STOPPING }, "stopping: %zu syncs to end",
                     manager->syncing);
     }

@@ -33,6 +33,7 @@ typedef struct ManagerOptions {
                      void *userdata);  /* one of them has run; may be NULL */
     void (*once_done)(void *userdata); /* all have */
     void *userdata;
+    struct Notify *notify; /* who is told (daemon/wherryd/notify.h); NULL: nobody */
 } ManagerOptions;
 
 int manager_new(uv_loop_t *loop, const ManagerOptions *options, Manager **ret, Error *error);

@@ -5,6 +5,7 @@ polled up to a bound. Nothing outlives a test: the process running pytest is a c
 daemon left behind turns up as our child and is found by leftovers().
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -171,10 +172,33 @@ class Notify:
         with self.arrived:
             return [message for message in self.messages if re.search(pattern, message)]
 
+    def pause(self):
+        """Reads nothing more, as a service manager that hangs."""
+        os.write(self.closed, b"x")
+        self.thread.join()
+        os.read(self.closing, 1)
+
+    def resume(self):
+        self.thread = threading.Thread(target=self.drain, daemon=True)
+        self.thread.start()
+
+    def fill(self):
+        """While paused: sends to it until the kernel takes no more, neither from one sender nor from another."""
+        sent = True
+        while sent:
+            sent = False
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+                sender.setblocking(False)
+                sender.connect(str(self.path))
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        sender.send(b"FILLED=1")
+                        sent = True
+
     def close(self):
         if self.thread.is_alive():
-            os.write(self.closed, b"x")
-            self.thread.join()
+            self.pause()
+        if self.socket.fileno() >= 0:
             for descriptor in (self.closing, self.closed):
                 os.close(descriptor)
         self.socket.close()

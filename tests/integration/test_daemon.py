@@ -687,6 +687,25 @@ def test_notifications_that_nobody_reads_do_not_hold_up_the_daemon(wherry):
     assert wherry.ctl("reload").returncode == 0
 
 
+def test_a_service_manager_that_hangs_misses_nothing_and_holds_up_nothing(wherry):
+    wherry.pipeline("orders")
+    daemon = wherry.start(env={"WATCHDOG_USEC": "200000"})
+    daemon.wait_notify("^STATUS=1 connection, 0 syncing$")
+    daemon.notify.pause()
+    daemon.notify.fill()
+    assert wherry.ctl("reload").returncode == 0
+    assert wherry.ctl("reload").returncode == 0
+    fed = len(daemon.notify.seen("^WATCHDOG=1$"))
+    daemon.notify.resume()
+    wait_for(lambda: len(daemon.notify.seen("^READY=1$")) == 3, "both reloads")
+    wait_for(lambda: len(daemon.notify.seen("^WATCHDOG=1$")) > fed + 3, "the watchdog again")
+    told = [message.split("=")[0] for message in daemon.notify.seen("^(READY|RELOADING)=1$")]
+    assert told == ["READY", "RELOADING", "READY", "RELOADING", "READY"]
+    daemon.notify.pause()
+    daemon.notify.fill()
+    assert daemon.stop() == 0
+
+
 # --- the command line ---
 
 
