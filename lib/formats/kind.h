@@ -12,8 +12,8 @@
  * Each value has one text (value_text()), which does not depend on the kinds that it went through on its way to STRING:
  * numbers in their shortest exact decimal form, without exponent and trailing zeros (a float that is whole and below
  * 2^63 as that very integer); true and false; dates and times as
- * ISO 8601, a naive datetime at midnight as its date, an instant with Z; JSON compact with its keys sorted; bytes in
- * base64. So a column's final content does not depend on where batches are cut.
+ * ISO 8601, a naive datetime at midnight as its date, an instant with Z; JSON compact with its keys sorted and its
+ * numbers without exponents; bytes in base64. So a column's final content does not depend on where batches are cut.
  */
 #include "lib/basics/buffer.h"
 #include "lib/basics/error.h"
@@ -64,5 +64,6 @@ void value_text(const Value *value, Buffer *text);
  * holds until TEXT grows again, so give each value that must live at the same time room first. An instant is shifted to
  * UTC (offset 0), a DECIMAL gets no trailing zeros, a whole DECIMAL loses nothing as LONG never is one. */
 Value value_convert(const Value *value, Kind kind, Buffer *text);
-/* JSON text, compact, keys sorted by bytes, of equal keys the last; text that is not JSON is appended as it is. */
+/* JSON text, compact, numbers without exponents, keys sorted by bytes, of equal keys the last; text that is not JSON is
+ * appended as it is. */
 void json_canonical(const char *text, size_t length, Buffer *ret);

@@ -10,7 +10,8 @@
 #include "lib/formats/kind.h"
 
 #define JSON_SORTED_DEPTH_MAX 500 /* further down, keys stay in the order they came in: the stack is not endless */
-#define FLOAT_TEXT_MAX 32         /* of "%.17g" */
+#define JSON_EXPONENT_MAX 1000
+#define FLOAT_TEXT_MAX 32 /* of "%.17g" */
 
 /* --- numbers --- */
 
@@ -92,6 +93,37 @@ static void put_decimal(Buffer *text, const char *decimal, size_t n)
 
 /* --- JSON --- */
 
+/* A number without an exponent and without a minus before zero, its digits as they are: what PostgreSQL's jsonb makes
+ * of it. One with an exponent beyond reason stays as it was written. */
+static yyjson_mut_val *plain_number(yyjson_mut_doc *doc, const char *number, size_t n)
+{
+    const char *end = number + n, *digits = number + (*number == '-');
+    size_t mantissa = strcspn(digits, "eE");
+    mantissa = MIN_OF(mantissa, (size_t)(end - digits));
+    long exponent = digits + mantissa < end ? strtol(digits + mantissa + 1, NULL, 10) : 0;
+    const char *point = memchr(digits, '.', mantissa);
+    long scale = (point ? (long)(digits + mantissa - point - 1) : 0) - exponent;
+    bool zero = strspn(digits, "0.") >= mantissa;
+    if ((exponent == 0 && !zero && digits + mantissa == end) || labs(exponent) > JSON_EXPONENT_MAX)
+        return yyjson_mut_rawncpy(doc, number, n);
+    _cleanup_(buffer_clear) Buffer all = { 0 }, text = { 0 };
+    for (size_t i = 0; i < mantissa; i++)
+        if (digits[i] != '.')
+            buffer_append(&all, digits + i, 1);
+    const char *first = (const char *)buffer_bytes(&all);
+    size_t count = buffer_length(&all);
+    while (count > 1 && *first == '0' && (long)count > scale + 1) {
+        first++;
+        count--;
+    }
+    if (*number == '-' && !zero)
+        buffer_append_string(&text, "-");
+    if (scale < 0 && zero)
+        scale = 0;
+    put_scaled(&text, first, count, (int)-scale);
+    return yyjson_mut_rawncpy(doc, (const char *)buffer_bytes(&text), buffer_length(&text));
+}
+
 /* Members in order of their keys; of equal keys the last counts, as in PostgreSQL's jsonb. */
 typedef struct Member {
     yyjson_val *key, *value;
@@ -134,6 +166,8 @@ static yyjson_mut_val *sorted(yyjson_mut_doc *doc, yyjson_val *value, unsigned d
 {
     if (yyjson_is_obj(value) && depth < JSON_SORTED_DEPTH_MAX)
         return sorted_object(doc, value, depth + 1);
+    if (yyjson_is_raw(value))
+        return plain_number(doc, yyjson_get_raw(value), yyjson_get_len(value));
     if (!yyjson_is_arr(value) || depth >= JSON_SORTED_DEPTH_MAX)
         return yyjson_val_mut_copy(doc, value);
     yyjson_mut_val *ret = yyjson_mut_arr(doc);
