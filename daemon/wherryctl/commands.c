@@ -8,6 +8,7 @@
 
 #include "daemon/wherryctl/commands.h"
 #include "daemon/wherryctl/options.h"
+#include "daemon/wherryctl/table.h"
 #include "lib/basics/text.h"
 
 #define ANY_NUMBER UINT_MAX
@@ -38,7 +39,8 @@ static const Command COMMANDS[] = {
       "list the files that a connection has seen", ABOUT_FILE, command_files },
     { "requeue", "CONNECTION | FILE.yaml  NAME | --all-failed | --quarantined", 1, 2,
       TAKES_FILE | OPTION_ALL_FAILED | OPTION_QUARANTINED, "have a file loaded again by the next sync",
-      "Its attempts count from 0 again. A file that was loaded before replaces its own rows.\n\n"
+      "Its attempts count from 0 again. A file that was loaded before replaces its own rows, with \"write_mode: truncate\"\n"
+      "all rows; with \"cdc\" its changes are made again, over what came after them.\n\n"
       "With --quarantined, the rows that were set aside in the folder \"quarantine.dir\" are loaded from their sidecars,\n"
       "in which you have corrected \"row\". A sidecar is loaded once, as a file of its own, and then renamed to\n"
       "NAME.loaded; rows that are still bad get a new one.\n\n" ABOUT_FILE,
@@ -86,7 +88,8 @@ static void print_options(unsigned bits)
         char left[64];
         snprintf(left, sizeof(left), "%s%s%s", option->name, option->value ? " " : "",
                  option->value ? option->value : "");
-        printf("  %-18s  %s\n", left, option->summary);
+        size_t width = text_width(left); /* of characters, not of bytes */
+        printf("  %s%*s  %s\n", left, width < 18 ? (int)(18 - width) : 0, "", option->summary);
     }
 }
 

@@ -665,6 +665,8 @@ def test_bash_completes(wherry, script, tmp_path):
     assert complete(wherry, *daemon[1:], "sync", "o") == ["orders", "others"]
     assert complete(wherry, *daemon[1:], "status", "") == ["orders", "others", "weather"]
     assert complete(wherry, *daemon[1:], "sync", "orders", "") == []
+    assert complete(wherry, *daemon[1:], "sync", "--full", "--tables", "") == []
+    assert complete(wherry, *daemon[1:], "sync", "--full", "--tables", "t", "o") == ["orders", "others"]
     (tmp_path / "orders.yaml").touch()
     (tmp_path / "orders.csv").touch()
     assert complete(wherry, *daemon[1:], "files", "o") == ["orders", "others"]
@@ -680,3 +682,9 @@ def test_completion_knows_every_command_and_option(wherry):
     for command in commands:
         for option in re.findall(r"^  (--[a-z-]+)", wherry.ctl("help", command).stdout, re.M):
             assert option in complete(wherry, command, "--"), (command, option)
+
+
+def test_help_is_aligned(wherry):
+    for command in ("sync", "files", "runs"):
+        for line in re.findall(r"^  --.*", wherry.ctl("help", command).stdout, re.M):
+            assert re.fullmatch(r"  (?=--).{18}  \S.*", line), line
