@@ -22,23 +22,28 @@
 
 /* --- errors --- */
 
-static int refuse_value(const Value *value, Error *error)
+/* The value, for the message. */
+static void show_value(const Value *value, Error *error)
 {
     char text[32];
     switch (value->tag) {
     case VALUE_INTEGER:
-        return error_at_value(error, text, (size_t)snprintf(text, sizeof(text), "%lld", (long long)value->integer));
+        error_at_value(error, text, (size_t)snprintf(text, sizeof(text), "%lld", (long long)value->integer));
+        break;
     case VALUE_FLOAT:
-        return error_at_value(error, text, (size_t)snprintf(text, sizeof(text), "%.17g", value->number));
+        error_at_value(error, text, (size_t)snprintf(text, sizeof(text), "%.17g", value->number));
+        break;
     case VALUE_FALSE:
     case VALUE_TRUE:
-        return error_at_value(error, value->tag == VALUE_TRUE ? "true" : "false", value->tag == VALUE_TRUE ? 4 : 5);
+        error_at_value(error, value->tag == VALUE_TRUE ? "true" : "false", value->tag == VALUE_TRUE ? 4 : 5);
+        break;
     case VALUE_STRING:
     case VALUE_DECIMAL:
     case VALUE_JSON:
-        return error_at_value(error, value->text.data, value->text.length);
+        error_at_value(error, value->text.data, value->text.length);
+        break;
     default:
-        return -1;
+        break;
     }
 }
 
@@ -46,7 +51,8 @@ static int refuse(Conversion *conversion, EmitterFault fault, const Value *value
 {
     conversion->fault = fault;
     error_set(error, ERROR_DATA, "%s", message);
-    return refuse_value(value, error);
+    show_value(value, error);
+    return -1;
 }
 
 static int wrong_type(Conversion *conversion, const Value *value, const char *message, Error *error)
@@ -123,8 +129,10 @@ static bool split_decimal(const char *text, size_t n, DecimalParts *ret)
     if (left == 0 || isspace((unsigned char)*rest) || memchr(rest, '_', left))
         return false;
     int r = parse_integer(rest, left, &exponent);
+    if (r == NUMBER_BAD)
+        return false;
     ret->exponent = r == NUMBER_LARGE ? DECIMAL_EXPONENT_MAX + 1 : (long)exponent;
-    return r != NUMBER_BAD;
+    return true;
 }
 
 static void put_zeros(Buffer *text, size_t n)

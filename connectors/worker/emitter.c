@@ -168,14 +168,17 @@ static int add_table(Emitter *emitter, FrameText source, EmitterTable **ret, Err
     if (make_name(emitter, source, true, &name, error) < 0)
         return -1;
     uint32_t other = name_map_get(&emitter->by_name, name);
-    if (other != NAME_MAP_NONE)
-        return error_set(error, ERROR_DATA,
-                         "tables \"%.200s\" and \"%.*s\" would both be called \"%.*s\"; rename one, or say \"naming: "
-                         "source\"",
-                         emitter->tables[other]->source, (int)MIN_OF(source.length, 200u), source.data,
-                         (int)MIN_OF(name.length, 200u), name.data);
-    if (emitter->table_count == FRAME_TABLES_MAX)
-        return error_set(error, ERROR_DATA, "more than %d tables in one sync", FRAME_TABLES_MAX);
+    if (other != NAME_MAP_NONE) {
+        error_set(error, ERROR_DATA,
+                  "tables \"%.200s\" and \"%.*s\" would both be called \"%.*s\"; rename one, or say \"naming: source\"",
+                  emitter->tables[other]->source, (int)MIN_OF(source.length, 200u), source.data,
+                  (int)MIN_OF(name.length, 200u), name.data);
+        return -1;
+    }
+    if (emitter->table_count == FRAME_TABLES_MAX) {
+        error_set(error, ERROR_DATA, "more than %d tables in one sync", FRAME_TABLES_MAX);
+        return -1;
+    }
     EmitterTable *table = xcalloc(1, sizeof(*table));
     table->name = xstrndup(name.data, name.length);
     table->source = xstrndup(source.data, source.length);
