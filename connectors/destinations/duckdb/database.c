@@ -316,7 +316,10 @@ static int read_catalog(DuckDb *self, Error *error)
     if (duck_query(self, "SELECT current_database()", NULL, 0, &rows, "open it", error) < 0)
         return -1;
     self->catalog = rows_next(&rows) ? rows_text(&rows, 0) : NULL;
-    return self->catalog ? 0 : error_set(error, ERROR_INTERNAL, "DuckDB does not know its own database");
+    if (self->catalog)
+        return 0;
+    error_set(error, ERROR_INTERNAL, "DuckDB does not know its own database");
+    return -1;
 }
 
 /* Unqualified names mean our schema from here on: "a.b" is ambiguous where a schema is called like its database. */
