@@ -116,7 +116,8 @@ static json_t *read_key(const ValueContext *context, const Key *key, const YamlN
         name += written_out ? 8 : 0;
         if (written_out && *name != '/' && *name)
             kind = NULL;
-        name = path = path_join(node->file->folder, name);
+        path = path_join(node->file->folder, name);
+        name = path;
     } else if (node->reference == YAML_CREDENTIAL) {
         kind = "credential";
     }

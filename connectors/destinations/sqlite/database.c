@@ -118,8 +118,10 @@ static int add_database(Sqlite *self, struct stat *ret_status, bool *ret_wal, Er
     /* Closed before SQLite opens it: closing any descriptor of a file drops this process's locks on it. */
     _cleanup_(close_fdp) int fd = open(self->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     uint8_t header[HEADER_SIZE] = { 0 };
-    if (fd < 0 || fstat(fd, ret_status) < 0)
-        return error_set_errno(error, ERROR_TEMPORARY, errno, "cannot open \"%s\"", self->path);
+    if (fd < 0 || fstat(fd, ret_status) < 0) {
+        error_set_errno(error, ERROR_TEMPORARY, errno, "cannot open \"%s\"", self->path);
+        return -1;
+    }
     if (!S_ISREG(ret_status->st_mode))
         return error_set(error, ERROR_CONFIGURATION, "\"%s\" is not a regular file", self->path);
     if (pread(fd, header, sizeof(header), 0) < 0)
