@@ -77,7 +77,7 @@ enum {
  *
  * What a destination's own types and constraints cannot say stands in _wherry_columns, beside the other tables of ours:
  * (table_name, column_name, fact), a fact being "inexact", and in DuckDB, whose keyed tables have no PRIMARY KEY, also
- * "key" and "decimal". PostgreSQL needs only the first and has a boolean of that name instead. */
+ * "key" and "decimal". */
 typedef enum SchemaChangeType {
     SCHEMA_CREATE = 1, /* the table, with all of its columns; those with COLUMN_KEY tell rows apart */
     SCHEMA_ADD,        /* COLUMN is new: NULL in the rows that are there */

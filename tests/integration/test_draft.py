@@ -311,6 +311,15 @@ def test_one_column(draft, tmp_path):
     assert [row["a_sentence"] for row in draft.load(printed)] == ["of words, some", "with, two, commas"]
 
 
+def test_rows_may_leave_out_their_last_fields(draft, tmp_path):
+    file = tmp_path / "a.csv"
+    file.write_text("version,name,released,ended\n1,Buzz,1996-06-17\n2,Rex,1996-12-12,1998-06-05\n3,Duke\n")
+    printed = draft(file)
+    assert types(printed) == {"version": "integer", "name": "string", "released": "date", "ended": "date"}
+    assert [column.get("required", True) for column in yaml.safe_load(printed)["columns"]] == [True, True, False, False]
+    assert [row["ended"] for row in draft.load(printed)] == [None, "1998-06-05", None]
+
+
 def test_several_files_are_one_table(draft, tmp_path):
     (tmp_path / "a-1.csv").write_text("id,x\n1,2\n")
     (tmp_path / "a-2.csv").write_text("x,id,y\n2.5,1,new\n")

@@ -542,3 +542,19 @@ def test_several_files_that_take_their_time(wherry):
         wherry.drop(f"{number}.csv", "id,note,amount\n" + lines)
     run = wherry.sync()
     assert run["committed"] == 4 and run["rows_committed"] == 240000
+
+
+def test_several_new_files_under_truncate_say_which_one_stays(wherry):
+    wherry.pipeline("orders", write_mode="truncate")
+    wherry.start()
+    wherry.drop("a.csv", "id,note,amount\n1,x,1\n")
+    wherry.drop("b.csv", "id,note,amount\nbad,x,1\n")
+    wherry.drop("c.csv", "id,note,amount\n3,x,1\n")
+    wherry.sync(status=1)
+    assert wherry.ids() == [3]
+    warnings = [line for line in wherry.daemon.log().splitlines() if "replaces the rows" in line]
+    assert len(warnings) == 1
+    assert warnings[0].endswith(
+        '"c.csv" replaces the rows of "a.csv", which came with the same sync: with "write_mode: truncate" the last file'
+        " in order of names is what stays"
+    )

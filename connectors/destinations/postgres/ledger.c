@@ -29,7 +29,7 @@ static const char own_tables_sql[] =
     " committed_at timestamp with time zone NOT NULL, PRIMARY KEY (connection, content_hash));"
     "CREATE TABLE IF NOT EXISTS %S._wherry_tables (table_name text PRIMARY KEY, connection text NOT NULL);"
     "CREATE TABLE IF NOT EXISTS %S._wherry_columns (table_name text NOT NULL, column_name text NOT NULL,"
-    " inexact boolean NOT NULL, PRIMARY KEY (table_name, column_name))";
+    " fact text NOT NULL, PRIMARY KEY (table_name, column_name, fact))";
 
 /* --- reading --- */
 

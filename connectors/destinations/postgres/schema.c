@@ -100,7 +100,7 @@ static int read_marks(Postgres *self, Table *table, Error *error)
 {
     _cleanup_(result_clearp) PGresult *result = NULL;
     _cleanup_(freep) char *sql =
-        with_table(self, "SELECT column_name FROM %T WHERE table_name = $1 AND inexact", "_wherry_columns");
+        with_table(self, "SELECT column_name FROM %T WHERE table_name = $1 AND fact = 'inexact'", "_wherry_columns");
     const char *const parameters[] = { table->name };
     if (!self->own_tables)
         return 0;
@@ -242,10 +242,8 @@ static void put_add(Postgres *self, Buffer *sql, const Table *table, const Frame
 
 static int set_mark(Postgres *self, const Table *table, const FrameColumn *column, Error *error)
 {
-    _cleanup_(freep) char *sql = with_table(self,
-                                            "INSERT INTO %T VALUES ($1, $2, true) ON CONFLICT (table_name, column_name)"
-                                            " DO UPDATE SET inexact = true",
-                                            "_wherry_columns");
+    _cleanup_(freep) char *sql =
+        with_table(self, "INSERT INTO %T VALUES ($1, $2, 'inexact') ON CONFLICT DO NOTHING", "_wherry_columns");
     const char *const parameters[] = { table->name, column->name.data };
     return postgres_query(self, sql, 2, parameters, NULL, "mark a column", error);
 }

@@ -1,7 +1,8 @@
 /*
  * How a CSV file is written is told by what it looks like when it is read so: with the right delimiter nearly all rows
  * have the same number of fields, and more than one. Each candidate reads the beginning of the file with the parser
- * that will load it.
+ * that will load it. Where none does, one is taken with which each row has some of the header's fields, and none has
+ * more: rows may leave out their last ones.
  *
  * Whether there is a header cannot be known. A first row with a number or a date in it is none, nor is one that comes
  * again later; otherwise it is taken for one, and where no column differs from it in type, the draft says so.
@@ -14,8 +15,8 @@
 #define AGREE_PERCENT 80 /* rows that must have as many fields as the first */
 
 typedef struct Trial {
-    uint64_t records, agreeing, quoted;
-    size_t fields; /* of the first record */
+    uint64_t records, agreeing, fitting, quoted; /* fitting: with 2 fields or more, but not more than the first */
+    size_t fields;                               /* of the first record */
     bool failed;
 } Trial;
 
@@ -44,13 +45,15 @@ static Trial try_with(const char *text, size_t n, bool whole, char delimiter, ch
     _cleanup_(error_clear) Error error = { 0 };
     text_input_init(&input, (ByteStream){ text_read, &source }, 0, n + 1);
     csv_parser_init(&parser, &input, delimiter, quote, UINT32_MAX, DRAFT_COLUMNS_MAX);
-    bool agrees = false;
+    bool agrees = false, fits = false;
     int r;
     while ((r = csv_next(&parser, &error)) == 0) {
         if (trial.records++ == 0)
             trial.fields = parser.field_count;
         agrees = parser.field_count == trial.fields;
         trial.agreeing += agrees;
+        fits = parser.field_count > 1 && parser.field_count <= trial.fields;
+        trial.fitting += fits;
         for (size_t i = 0; i < MIN_OF(parser.field_count, (size_t)DRAFT_COLUMNS_MAX); i++)
             trial.quoted += parser.fields[i].quoted;
     }
@@ -59,6 +62,7 @@ static Trial try_with(const char *text, size_t n, bool whole, char delimiter, ch
     if (r == CSV_E_END && !whole && trial.records > 1) {
         trial.records--;
         trial.agreeing -= agrees;
+        trial.fitting -= fits;
     }
     csv_parser_clear(&parser);
     return trial;
@@ -67,11 +71,13 @@ static Trial try_with(const char *text, size_t n, bool whole, char delimiter, ch
 /* How good a trial is; 0: as good as none. */
 static uint64_t score(const Trial *trial)
 {
-    if (trial->failed || trial->records == 0 || trial->agreeing * 100 < trial->records * AGREE_PERCENT)
+    if (trial->failed || trial->records == 0)
         return 0;
-    /* agreement first, then fields */
-    return 1 + (trial->fields > 1 ? 1000000 : 0) + trial->agreeing * 10000 / trial->records * 64 +
-           MIN_OF(trial->fields, (size_t)63);
+    /* agreement first, then fields; short rows before one column */
+    if (trial->agreeing * 100 >= trial->records * AGREE_PERCENT)
+        return 1 + (trial->fields > 1 ? 2000000 : 0) + trial->agreeing * 10000 / trial->records * 64 +
+               MIN_OF(trial->fields, (size_t)63);
+    return trial->fitting == trial->records ? 1000000 + MIN_OF(trial->fields, (size_t)63) : 0;
 }
 
 static void detect_writing(Draft *draft, const char *text, size_t n, bool whole)

@@ -50,6 +50,7 @@ typedef struct FilesSource {
     Worker *worker;       /* while reading */
     const char *phase;
     char *shown_name; /* owned; of the file being read, printable */
+    char *replaced;   /* owned; the file loaded before it, with write_mode truncate; NULL: none yet */
 } FilesSource;
 
 /* --- one file --- */
@@ -258,6 +259,19 @@ static int check_record_count(FilesSource *files, const Manifest *manifest, uint
     return 0;
 }
 
+/* With write_mode truncate each file takes the place of the one before. In one sync that is rarely meant. */
+static void say_replacement(FilesSource *files)
+{
+    if (files->replaced)
+        worker_log(
+            files->worker, LOG_WARNING,
+            "\"%s\" replaces the rows of \"%s\", which came with the same sync: with \"write_mode: truncate\" the "
+            "last file in order of names is what stays",
+            files->shown_name, files->replaced);
+    free(files->replaced);
+    files->replaced = xstrdup(files->shown_name);
+}
+
 static int load_file(FilesSource *files, DataFile *file, const WorkerFile *known, bool *ret_loaded, Error *error)
 {
     _cleanup_(error_clear) Error fault = { 0 }, changed = { 0 };
@@ -294,6 +308,8 @@ static int load_file(FilesSource *files, DataFile *file, const WorkerFile *known
         (!why && settle_bad_rows(files, rows, bad, ret_loaded, error) < 0))
         return -1;
     quarantine_end(&files->quarantine);
+    if (files->settings.truncate && !why)
+        say_replacement(files);
     return 0;
 }
 
@@ -390,6 +406,7 @@ static void files_close(void *source)
     sha256_free(files->sha256);
     free(files->columns);
     free(files->shown_name);
+    free(files->replaced);
     files_settings_clear(&files->settings);
     free(files);
 }

@@ -171,7 +171,9 @@ static int settings_fill(const json_t *configuration, FilesSettings *settings, E
     if (bytes < 1)
         return bad("max_value_size", error);
     settings->max_value_size = (uint32_t)MIN_OF(bytes, (json_int_t)RECORD_MAX);
-    settings->append = strcmp(text_at(configuration, "write_mode", "append"), "append") == 0;
+    const char *write_mode = text_at(configuration, "write_mode", "append");
+    settings->append = strcmp(write_mode, "append") == 0;
+    settings->truncate = strcmp(write_mode, "truncate") == 0;
     settings->duckdb_library = xstrdup(text_at(source, "duckdb_library", NULL));
     settings->memory =
         (uint64_t)json_integer_value(json_object_get(json_object_get(configuration, "sandbox"), "memory"));

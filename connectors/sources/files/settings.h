@@ -43,7 +43,7 @@ typedef struct FilesSettings {
     char *null_text;         /* owned; unquoted CSV text that stands for NULL; NULL: none */
     uint32_t max_value_size; /* bytes of one value */
     Changes *changes;        /* owned; write_mode cdc, and then the last column is the operation; NULL: another */
-    bool append;             /* write_mode */
+    bool append, truncate;   /* write_mode */
     bool quarantine;         /* bad rows are set aside; else the next three mean nothing */
     char *quarantine_dir;    /* owned; absolute */
     double max_invalid_fraction;
