@@ -227,6 +227,7 @@ int apply_deferred(Writer *writer, int *ret_ms, Error *error)
 static int take_end(Writer *writer, Error *error)
 {
     bool full = writer->full && writer->target_count > 0;
+    operations_say_undropped(writer);
     if (!writer->in_batch && !operations_pending(writer) && !full)
         return 0;
     if (batch_begin(writer, error) < 0 || operations_flush(writer, error) < 0 ||

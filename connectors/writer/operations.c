@@ -6,6 +6,8 @@
  * Past the bound everything is flushed, inside the batch's transaction.
  */
 #include <assert.h>
+#include <string.h>
+#include <syslog.h>
 
 #include "connectors/writer/session.h"
 
@@ -106,6 +108,21 @@ int operations_truncate(Writer *writer, uint16_t id, Error *error)
         return -1;
     writer->batch_changed = true;
     return target_soft_delete(target, &writer->batch, INT64_MAX, error);
+}
+
+/* A name that was mistyped drops nothing, and nobody would know. */
+void operations_say_undropped(Writer *writer)
+{
+    size_t i;
+    json_t *item;
+    json_array_foreach ((json_t *)(uintptr_t)writer->drop_tables, i, item) {
+        const char *name = json_string_value(item);
+        bool sent = name == NULL;
+        for (size_t k = 0; k < writer->sequence.table_count && !sent; k++)
+            sent = strcmp(sequence_table(&writer->sequence, (uint16_t)k)->name, name) == 0;
+        if (!sent)
+            writer_log(writer, LOG_WARNING, "table \"%s\" was not made anew: the source has sent no such table", name);
+    }
 }
 
 int operations_delete_unseen(Writer *writer, Error *error)

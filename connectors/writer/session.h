@@ -85,6 +85,7 @@ bool operations_pending(const Writer *writer); /* tables that were described and
 int operations_flush(Writer *writer, Error *error);
 /* At the end of a full sync, after a flush: what was not seen is deleted. */
 int operations_delete_unseen(Writer *writer, Error *error);
+void operations_say_undropped(Writer *writer); /* at the end: tables to be dropped that never came */
 void operations_reset(Writer *writer);
 
 /* --- changes.c: files of changes --- */

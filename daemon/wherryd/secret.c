@@ -27,6 +27,7 @@ static void wipe(Buffer *buffer)
 /* The content of PATH as it lies. */
 static int read_bytes(const char *path, const char *what, Buffer *ret, Error *error)
 {
+    assert(path); /* no reference is without a name: config-value.c */
     _cleanup_(close_fdp) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     struct stat status;
     if (fd < 0 || fstat(fd, &status) < 0)

@@ -183,7 +183,9 @@ def test_a_full_sync_of_some_tables_makes_them_anew(running):
     emitter(running, program)
     running.sync("emit")
     emitter(running, program.replace("note", "remark"))
-    running.sync("emit", "--full", "--tables", "t")
+    running.sync("emit", "--full", "--tables", "t,nope")
+    running.daemon.wait_log('table "nope" was not made anew: the source has sent no such table')
+    assert '"t" was not made anew' not in running.daemon.log()
     assert "note" not in running.query("SELECT sql FROM sqlite_master WHERE name = 't'")[0][0]
     assert running.query("SELECT id, remark FROM t") == [(1, "a")]
     assert running.query("SELECT x FROM free") == [(1,)]
