@@ -36,7 +36,7 @@ static void complete_command(json_t *source, KeyReport *report)
     const char *program = json_string_value(json_array_get(command, 0));
     if (json_array_size(command) == 0 || (program && !*program))
         key_problem(report, "source.command", "\"command\" is empty; name the program to run");
-    else if (!bad && strchr(program, '/') && program[0] != '/') {
+    else if (!bad && program && strchr(program, '/') && program[0] != '/') {
         char *absolute = path_join(report->folder, program);
         json_array_set_new(command, 0, json_string(absolute));
         free(absolute);
