@@ -221,7 +221,7 @@ static int read_objects(Draft *draft, TextInput *input, void *context, Error *er
 /* The first of the text, as it will be parsed. *RET_BAD: what stopped it is no text. */
 static int sample(Source *source, Charset *charset, Buffer *ret, bool *ret_whole, bool *ret_bad, Error *error)
 {
-    ByteStream stream;
+    ByteStream stream = { 0 };
     _cleanup_(text_input_clear) TextInput input;
     if (source_open(source, charset, &stream, error) < 0)
         return -1;
@@ -250,7 +250,7 @@ static int read_file(Draft *draft, Source *source, Charset *charset, bool first,
     if (first && draft->format == FORMAT_CSV)
         draft_csv_detect(draft, (const char *)buffer_bytes(&text), buffer_length(&text), whole);
 
-    ByteStream stream;
+    ByteStream stream = { 0 };
     _cleanup_(text_input_clear) TextInput input;
     if (source_open(source, charset, &stream, error) < 0)
         return -1;
@@ -293,7 +293,7 @@ static int read_all(Draft *draft, Source *sources, Charset *charset, bool *ret_b
 /* What a file begins with, unpacked. */
 static int first_bytes(Source *source, char *ret, size_t n, size_t *ret_n, Error *error)
 {
-    ByteStream stream;
+    ByteStream stream = { 0 };
     *ret_n = 0;
     if (source_open(source, NULL, &stream, error) < 0)
         return -1;
