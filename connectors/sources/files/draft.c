@@ -8,6 +8,7 @@
  */
 #include "connectors/sources/files/draft.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -297,6 +298,7 @@ static int first_bytes(Source *source, char *ret, size_t n, size_t *ret_n, Error
     *ret_n = 0;
     if (source_open(source, NULL, &stream, error) < 0)
         return -1;
+    assert(stream.read); /* else it has failed */
     for (size_t got = 1; got > 0 && *ret_n < n; *ret_n += got)
         if (stream.read(stream.context, ret + *ret_n, n - *ret_n, &got, error) < 0)
             return -1;
