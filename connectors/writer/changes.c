@@ -101,7 +101,7 @@ int changes_rows(Writer *writer, const Table *table, const Frame *rows, Error *e
 
 /* Rows on their way to the destination: frames without their headers. */
 typedef struct Chunk {
-    Buffer deletes, inserts;
+    Buffer deletes, inserts, text;
     RowsWriter delete_rows, insert_rows;
     uint64_t *delete_numbers, *insert_numbers; /* rows of the file, for errors */
     size_t allocated;
@@ -111,6 +111,7 @@ static void chunk_clear(Chunk *chunk)
 {
     buffer_clear(&chunk->deletes);
     buffer_clear(&chunk->inserts);
+    buffer_clear(&chunk->text);
     free(chunk->delete_numbers);
     free(chunk->insert_numbers);
 }
@@ -138,6 +139,13 @@ static void add_change(Chunk *chunk, const Table *visible, const SpoolRecord *re
         Value value, absent = { .tag = VALUE_ABSENT };
         if (!row_cursor_value(&cursor, &value))
             abort(); /* what was put can be taken */
+        /* A destination that keeps text tells 1.0 from 1.00, and a moment in one zone from the same in another. */
+        buffer_reset(&chunk->text);
+        if (visible->columns[i].flags & COLUMN_KEY) {
+            value = value_convert(&value, kind_of_column(&visible->columns[i]), &chunk->text);
+            if (value.tag == VALUE_TIMESTAMP && value.timestamp.offset != TIMESTAMP_NAIVE)
+                value.timestamp.offset = 0;
+        }
         rows_put_value(&chunk->delete_rows, visible->columns[i].flags & COLUMN_KEY ? &value : &absent);
         if (!change.is_deleted)
             rows_put_value(&chunk->insert_rows, &value);

@@ -95,7 +95,7 @@ int operations_rows(Writer *writer, const Frame *frame, Error *error)
     Target *target;
     const Table *stream = sequence_table(&writer->sequence, frame->rows.table);
     if (target_get(writer, frame->rows.table, &target, error) < 0 ||
-        target_rows(target, stream, frame, writer->batch.rows + 1, error) < 0)
+        target_rows(target, stream, frame, writer->sequence.rows - frame->rows.count + 1, error) < 0)
         return -1;
     return memory_of_all(writer) > writer->coalesce_memory ? flush_all(writer, error) : 0;
 }

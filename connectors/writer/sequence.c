@@ -128,7 +128,14 @@ static int compare_names(const void *a, const void *b)
     return r ? r : (first->length > second->length) - (first->length < second->length);
 }
 
-static int check_columns(const Frame *frame, Error *error)
+static bool size_is_good(const FrameColumn *column)
+{
+    if (column->type != COLUMN_DECIMAL || column->precision == 0)
+        return column->precision == 0 && column->scale == 0;
+    return column->precision <= DECIMAL_DIGITS_MAX && column->scale <= column->precision;
+}
+
+static int check_columns(const Sequence *sequence, const Frame *frame, Error *error)
 {
     uint32_t count = frame->table.column_count;
     if (count == 0)
@@ -142,11 +149,16 @@ static int check_columns(const Frame *frame, Error *error)
             return refuse_name(error, "reserved column name", names[i]);
     }
     qsort(names, count, sizeof(*names), compare_names);
-    for (uint32_t i = 0; i < count; i++)
-        if (frame->table.columns[i].flags & COLUMN_IS_DELETED &&
-            (i + 1 < count || i == 0 || frame->table.columns[i].type != COLUMN_BOOLEAN))
+    for (uint32_t i = 0; i < count; i++) {
+        const FrameColumn *column = &frame->table.columns[i];
+        if (column->flags & (COLUMN_SEQUENCE | COLUMN_IS_DELETED) && !sequence->rules.changes)
+            return refuse_name(error, "marks of changes, outside a file of changes, in table", frame->table.name);
+        if (column->flags & COLUMN_IS_DELETED && (i + 1 < count || i == 0 || column->type != COLUMN_BOOLEAN))
             return refuse_name(error, "a mark of deletion that is not a boolean last of all, in table",
                                frame->table.name);
+        if (!size_is_good(column))
+            return refuse_name(error, "an impossible size of a decimal in table", frame->table.name);
+    }
     for (uint32_t i = 1; i < count; i++)
         if (compare_names(&names[i - 1], &names[i]) == 0)
             return refuse_name(error, "a table has two columns called", names[i]);
@@ -175,7 +187,7 @@ static int check_table_name(const Sequence *sequence, const Frame *frame, Error 
 
 static int take_table(Sequence *sequence, const Frame *frame, Error *error)
 {
-    if (check_table_name(sequence, frame, error) < 0 || check_columns(frame, error) < 0)
+    if (check_table_name(sequence, frame, error) < 0 || check_columns(sequence, frame, error) < 0)
         return -1;
     uint16_t id = frame->table.id;
     if (id == sequence->table_count) {

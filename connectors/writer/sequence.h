@@ -14,6 +14,7 @@ typedef struct SequenceRules {
     const char *only_table;  /* the one table there is; NULL: any */
     unsigned operations;     /* OPERATION_BIT()s; others are refused */
     bool truncate;           /* TRUNCATE is allowed */
+    bool changes;            /* files of changes: COLUMN_SEQUENCE and COLUMN_IS_DELETED are allowed */
     uint64_t max_value_size; /* bytes of one value, or of a state */
     const char *destination; /* for messages: "destination-sqlite" */
 } SequenceRules;

@@ -342,7 +342,7 @@ static int target_describe(Target *target, const char *name, bool drop, Error *e
     if (!target->there) {
         table_clear(&target->live);
         target->live.name = xstrdup(name);
-        return target->rules->policy == SCHEMA_ALLOW_ALL ? 0 : refuse_new(target, NULL, error);
+        return drop || target->rules->policy == SCHEMA_ALLOW_ALL ? 0 : refuse_new(target, NULL, error);
     }
     target->columns = xcalloc(target->live.column_count, sizeof(*target->columns));
     for (size_t i = 0; i < target->live.column_count; i++) {
@@ -452,8 +452,10 @@ int target_rows(Target *target, const Table *stream, const Frame *rows, uint64_t
         if (take_values(target, stream, &cursor, error) < 0)
             return error->kind == ERROR_INTERNAL ? -1 : error_at_row(error, 0, first_row + row);
         take_key(target, id);
+        bool only_key = rows->rows.operation == OPERATION_DELETE;
         for (size_t i = 0; i < count; i++)
-            values[i] = target->columns[i].value;
+            values[i] = only_key && !(target->live.columns[i].flags & COLUMN_KEY) ? (Value){ .tag = VALUE_ABSENT }
+                                                                                  : target->columns[i].value;
         if (rows->rows.operation == OPERATION_UPSERT)
             coalescer_upsert(&target->rows, &target->key, values, count);
         else if (rows->rows.operation == OPERATION_UPDATE)

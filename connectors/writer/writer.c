@@ -239,6 +239,7 @@ static int run_sync(Writer *writer, const Begin *begin, Error *error)
     unsigned file_operations = begin->changes ? OPERATION_BIT(OPERATION_UPSERT) : insert;
     sequence_init(&writer->sequence,
                   &(SequenceRules){ .files = writer->files,
+                                    .changes = begin->changes,
                                     .rows = !writer->files,
                                     .only_table = begin->only_table,
                                     .operations = destination->operations & (writer->files ? file_operations : ~insert),

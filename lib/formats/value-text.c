@@ -101,10 +101,12 @@ static yyjson_mut_val *plain_number(yyjson_mut_doc *doc, const char *number, siz
     size_t mantissa = strcspn(digits, "eE");
     mantissa = MIN_OF(mantissa, (size_t)(end - digits));
     long exponent = digits + mantissa < end ? strtol(digits + mantissa + 1, NULL, 10) : 0;
+    if (exponent > JSON_EXPONENT_MAX || exponent < -JSON_EXPONENT_MAX)
+        return yyjson_mut_rawncpy(doc, number, n);
     const char *point = memchr(digits, '.', mantissa);
     long scale = (point ? (long)(digits + mantissa - point - 1) : 0) - exponent;
     bool zero = strspn(digits, "0.") >= mantissa;
-    if ((exponent == 0 && !zero && digits + mantissa == end) || labs(exponent) > JSON_EXPONENT_MAX)
+    if (exponent == 0 && !zero && digits + mantissa == end)
         return yyjson_mut_rawncpy(doc, number, n);
     _cleanup_(buffer_clear) Buffer all = { 0 }, text = { 0 };
     for (size_t i = 0; i < mantissa; i++)

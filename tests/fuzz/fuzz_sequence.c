@@ -364,6 +364,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     sequence_init(&writer.sequence, &(SequenceRules){ .files = rules & RULE_FILES,
                                                       .rows = !(rules & RULE_FILES),
                                                       .truncate = rules & RULE_TRUNCATE,
+                                                      .changes = memory.is_changes,
                                                       .only_table = rules & RULE_ONE_TABLE ? "orders" : NULL,
                                                       .operations = operations,
                                                       .max_value_size = MAX_VALUE,

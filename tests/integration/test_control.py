@@ -40,7 +40,10 @@ RUN_KEYS = {
     *("bytes_processed", "checkpoints", "error", "warnings", "files_scanned", "new_files", "committed", "failed"),
     *("skipped", "reclaimed", "retried", "quarantined_rows"),
 }
-FILE_KEYS = {"name", "hash", "state", "attempts", "rows", "error", "last_run_id", "updated_at"}
+FILE_KEYS = {
+    *("name", "hash", "state", "attempts", "rows", "error", "last_run_id", "updated_at"),
+    *("quarantined_rows", "quarantine_path"),
+}
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be another user")
 

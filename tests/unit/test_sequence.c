@@ -16,6 +16,7 @@ static const SequenceRules everything = { .files = true,
                                           .rows = true,
                                           .operations = ~0u,
                                           .truncate = true,
+                                          .changes = true,
                                           .max_value_size = MAX_VALUE,
                                           .destination = "destination-test" };
 

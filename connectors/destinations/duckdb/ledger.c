@@ -117,6 +117,7 @@ static int make_own_tables(DuckDb *self, Error *error)
     for (size_t i = 0; i < ELEMENTSOF(own_tables); i++)
         if (duck_execute(self, own_tables[i], "create its own tables", error) < 0)
             return -1;
+    self->own_tables = true; /* in this transaction: the first batch, too, takes its tables */
     return 0;
 }
 

@@ -330,8 +330,10 @@ int postgres_soft_delete(void *destination, const Table *table, int64_t before_u
         buffer_append_string(&sql, " SET " SYSTEM_COLUMN_DELETED " = true WHERE " SYSTEM_COLUMN_DELETED " IS NOT TRUE");
     }
     if (before_us != INT64_MAX) {
-        buffer_append_string(&sql, " AND " SYSTEM_COLUMN_SYNCED " < ");
+        /* A row from before Wherry took the table has no time at all. */
+        buffer_append_string(&sql, " AND coalesce(" SYSTEM_COLUMN_SYNCED " < ");
         postgres_put_instant(&sql, before_us);
+        buffer_append_string(&sql, ", true)");
     }
     return run(self, &sql, error);
 }

@@ -40,7 +40,7 @@ typedef struct Copy {
 typedef struct Postgres {
     Writer *writer;
     char *connection, *schema; /* owned, as all strings here */
-    bool truncate;             /* write_mode */
+    bool truncate, cdc;        /* write_mode */
     bool strip_nul;
     int64_t connect_timeout_s, lock_timeout_s, statement_timeout_s;
 

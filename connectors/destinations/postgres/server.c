@@ -31,6 +31,7 @@ int postgres_open(void **ret, Writer *writer, const json_t *configuration, Sandb
     self->connection = xstrdup(json_string_value(json_object_get(configuration, "connection")));
     self->schema = xstrdup(schema ? schema : "public");
     self->truncate = mode && strcmp(mode, "truncate") == 0;
+    self->cdc = mode && strcmp(mode, "cdc") == 0;
     self->strip_nul =
         json_is_true(json_object_get(own, "strip_nul")) || json_is_true(json_object_get(configuration, "strip_nul"));
     return postgres_settings(self, own, policy, error);

@@ -452,7 +452,7 @@ int postgres_file_begin(void *destination, const Table *table, const Batch *batc
         found = true;
         brin = self->version >= 140000;
     }
-    if (!empty &&
+    if (!empty && !self->cdc &&
         (self->truncate ? delete_all(self, table->name, error) : delete_file(self, table->name, batch, error)) < 0)
         return -1;
     slot->build_index = !found;
