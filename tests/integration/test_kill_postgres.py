@@ -215,6 +215,15 @@ def stopped_writer():
     return None
 
 
+def goes_on(writer):
+    """Again and again: on a busy machine a writer that only waited for its tracer may have been taken for stopped."""
+    try:
+        os.kill(writer, signal.SIGCONT)
+    except ProcessLookupError:  # the daemon has ended it
+        pass
+    return True
+
+
 def kill_backend(build, base, server, number):
     """None where the writer sent fewer messages."""
     scenario = PostgresScenario(build, base[0], server)
@@ -235,11 +244,7 @@ def kill_backend(build, base, server, number):
                 os.kill(int(pid), signal.SIGKILL)
             except ProcessLookupError:  # thrown out with the one before it
                 pass
-        try:
-            os.kill(writer, signal.SIGCONT)
-        except ProcessLookupError:  # the daemon has ended it
-            pass
-        process.wait(harness.TIMEOUT_S)
+        harness.wait_for(lambda: goes_on(writer) and process.poll() is not None, "the end of the sync")
         harness.wait_for(scenario.all_gone, "the end of every process of the sync")
         scenario.programs = None
         return judge(scenario, f"backend killed at message {number}")
