@@ -4,6 +4,8 @@
  */
 #include "connectors/destinations/postgres/postgres.h"
 
+#define TIMESTAMP_DIGITS 6 /* of a second, that a timestamp holds */
+
 enum {
     OID_BOOL = 16,
     OID_BYTEA = 17,
@@ -94,6 +96,9 @@ bool pg_column_from(uint32_t oid, int32_t modifier, PgColumn *ret)
         if (known[i].oid != oid)
             continue;
         *ret = (PgColumn){ .type = known[i].type };
+        /* timestamp(0 … 5): the server would round what it is given, and say nothing. */
+        if ((oid == OID_TIMESTAMP || oid == OID_TIMESTAMPTZ) && modifier >= 0 && modifier < TIMESTAMP_DIGITS)
+            return false;
         if (oid != OID_NUMERIC)
             return true;
         ret->sized = modifier >= 4;
