@@ -8,6 +8,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import harness
+import writers
 
 
 def pytest_configure(config):
@@ -48,3 +49,14 @@ def plain_wherry(plain_build):
     installation = harness.Wherry(plain_build)
     yield installation
     installation.close()
+
+
+@pytest.fixture
+def destination(build, tmp_path):
+    """destination-sqlite by itself (writers.py)."""
+    found = writers.Destination(build.destination("sqlite"), tmp_path)
+    yield found
+    for writer in found.writers:
+        writer.kill()
+    # What a killed writer's caretaker has left to do takes a moment.
+    harness.wait_for(lambda: not harness.leftovers(), "the end of all writers")
