@@ -32,6 +32,8 @@ void changes_reset(Writer *writer)
 {
     if (writer->changes)
         spool_reset(writer->changes);
+    buffer_clear(&writer->change_order);
+    buffer_clear(&writer->change_payload);
 }
 
 void changes_clear(Writer *writer)

@@ -94,10 +94,20 @@ int operations_rows(Writer *writer, const Frame *frame, Error *error)
 {
     Target *target;
     const Table *stream = sequence_table(&writer->sequence, frame->rows.table);
-    if (target_get(writer, frame->rows.table, &target, error) < 0 ||
-        target_rows(target, stream, frame, writer->sequence.rows - frame->rows.count + 1, error) < 0)
+    uint64_t first_row = writer->sequence.rows - frame->rows.count + 1;
+    if (target_get(writer, frame->rows.table, &target, error) < 0)
         return -1;
-    return memory_of_all(writer) > writer->coalesce_memory ? flush_all(writer, error) : 0;
+    RowCursor cursor = row_cursor(frame);
+    uint32_t row = 0;
+    int r;
+    do {
+        size_t others = memory_of_all(writer) - target_memory(target);
+        size_t room = writer->coalesce_memory - MIN_OF(others, writer->coalesce_memory);
+        r = target_rows(target, stream, frame, first_row, &cursor, &row, room, error);
+        if (r == TARGET_E_FULL && flush_all(writer, error) < 0)
+            return -1;
+    } while (r == TARGET_E_FULL);
+    return r;
 }
 
 int operations_truncate(Writer *writer, uint16_t id, Error *error)

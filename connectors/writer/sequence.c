@@ -271,6 +271,14 @@ static bool timestamp_is_good(const Timestamp *timestamp)
            timestamp->seconds + shift <= maximum;
 }
 
+/* Whether its canonical text may be larger than that. No JSON has one that is longer by more than 256 times: of the
+ * small ones none needs a look. */
+static bool json_grows_over(const Value *value, uint64_t max_value_size)
+{
+    return value->text.length > max_value_size / 256 &&
+           json_canonical_bound(value->text.data, value->text.length) > max_value_size;
+}
+
 /* Why a value is refused, or NULL. Only what its tag does not say already. */
 static inline const char *value_fault(const Value *value, uint64_t max_value_size)
 {
@@ -289,6 +297,8 @@ static inline const char *value_fault(const Value *value, uint64_t max_value_siz
             return "a value over `max_value_size`";
         if (value->tag == VALUE_DECIMAL)
             return decimal_is_good(value->text.data, value->text.length) ? NULL : "not a decimal number";
+        if (value->tag == VALUE_JSON && json_grows_over(value, max_value_size))
+            return "JSON over `max_value_size` once its numbers are written without exponents";
         if (value->tag != VALUE_BINARY && utf8_valid_length(value->text.data, value->text.length) != value->text.length)
             return "text that is not UTF-8";
         return NULL;
@@ -311,6 +321,10 @@ static int refuse_value(const Sequence *sequence, const Table *table, size_t col
     else
         error_set(error, ERROR_INTERNAL, "the worker broke the protocol: a value of another type (%d) in a %s column",
                   (int)value->tag, column_type_name(described->type));
+    if (sequence->state == SEQUENCE_OUTSIDE) {
+        _cleanup_(freep) char *place = xasprintf("table \"%s\"", table->name);
+        error_at_file(error, place);
+    }
     error_at_row(error, 0, row);
     error_at_column(error, described->name.data);
     bool text =

@@ -4,6 +4,10 @@
  * A run is written when memory is full, and holds its records in order, each as u32 length of the order, u32 length of
  * the payload, order, payload. More runs than can be merged at once are first merged into longer ones at the end of the
  * file; its space is given back with the file.
+ *
+ * While runs are merged each has a piece of itself in memory, which holds the order of its next record: all that is
+ * compared. The payload is read when the record's turn has come, so that many runs of large records take no more than
+ * many of small ones; and where the orders themselves are large, fewer runs are merged at once.
  */
 #include "connectors/writer/spool.h"
 
@@ -12,13 +16,15 @@
 #include <unistd.h>
 
 #define HEADER_SIZE 8
-#define FAN_IN 32
+#define FAN_IN_MAX 32
 #define READ_SIZE_MIN (16 << 10)
+#define WRITE_SIZE (64u << 10)
 
 typedef struct Run {
     off_t at, end;   /* of what has not been read */
-    Buffer buffer;   /* read, from the record that comes next */
-    size_t record;   /* size of the record at the buffer's front */
+    Buffer buffer;   /* read, from the record that comes next: at least its order */
+    size_t record;   /* size of that record */
+    size_t front;    /* the most that a header and an order take in this run */
     unsigned number; /* of equal records that of the earlier run comes first */
 } Run;
 
@@ -30,7 +36,8 @@ struct Spool {
     size_t count, allocated;
     Run *runs;
     size_t run_count, runs_allocated;
-    off_t end; /* of the file's used part */
+    off_t end;    /* of the file's used part */
+    size_t front; /* the largest one of the run that is being written */
     Buffer out;
     bool sorted, merging;
     size_t next;  /* of the records in memory */
@@ -72,6 +79,15 @@ void spool_reset(Spool *spool)
         (void)!ftruncate(spool->fd, 0); /* where it cannot be shortened it is written over */
 }
 
+size_t spool_memory(const Spool *spool)
+{
+    size_t memory = spool->records.allocated + spool->allocated * sizeof(*spool->offsets) + spool->out.allocated +
+                    spool->last[0].allocated + spool->last[1].allocated;
+    for (size_t i = 0; i < spool->run_count; i++)
+        memory += spool->runs[i].buffer.allocated;
+    return memory;
+}
+
 Spool *spool_free(Spool *spool)
 {
     if (!spool)
@@ -89,6 +105,14 @@ static size_t record_size(const uint8_t *at)
     uint32_t lengths[2];
     memcpy(lengths, at, sizeof(lengths));
     return HEADER_SIZE + (size_t)lengths[0] + lengths[1];
+}
+
+/* Of its header and its order. */
+static size_t record_front(const uint8_t *at)
+{
+    uint32_t order_length;
+    memcpy(&order_length, at, sizeof(order_length));
+    return HEADER_SIZE + (size_t)order_length;
 }
 
 static SpoolRecord record_at(const uint8_t *at)
@@ -123,10 +147,8 @@ static void sort_memory(Spool *spool)
 
 /* --- the file --- */
 
-static int write_out(Spool *spool, Error *error)
+static int write_bytes(Spool *spool, const uint8_t *at, size_t left, Error *error)
 {
-    const uint8_t *at = buffer_bytes(&spool->out);
-    size_t left = buffer_length(&spool->out);
     while (left > 0) {
         ssize_t n = pwrite(spool->fd, at, left, spool->end);
         if (n < 0 && errno == EINTR)
@@ -138,24 +160,39 @@ static int write_out(Spool *spool, Error *error)
         left -= (size_t)n;
         spool->end += n;
     }
+    return 0;
+}
+
+static int write_out(Spool *spool, Error *error)
+{
+    if (write_bytes(spool, buffer_bytes(&spool->out), buffer_length(&spool->out), error) < 0)
+        return -1;
     buffer_reset(&spool->out);
     return 0;
 }
 
 static int put_out(Spool *spool, const uint8_t *record, Error *error)
 {
-    buffer_append(&spool->out, record, record_size(record));
-    return buffer_length(&spool->out) >= READ_SIZE_MIN * 4 ? write_out(spool, error) : 0;
+    size_t size = record_size(record);
+    spool->front = MAX_OF(spool->front, record_front(record));
+    if (buffer_length(&spool->out) + size > WRITE_SIZE && write_out(spool, error) < 0)
+        return -1;
+    if (size > WRITE_SIZE)
+        return write_bytes(spool, record, size, error);
+    buffer_append(&spool->out, record, size);
+    return 0;
 }
 
 static void add_run(Spool *spool, off_t start)
 {
     if (spool->run_count == spool->runs_allocated) {
-        spool->runs_allocated = spool->runs_allocated ? spool->runs_allocated * 2 : FAN_IN;
+        spool->runs_allocated = spool->runs_allocated ? spool->runs_allocated * 2 : FAN_IN_MAX;
         spool->runs = xrealloc(spool->runs, spool->runs_allocated * sizeof(*spool->runs));
     }
-    spool->runs[spool->run_count] = (Run){ .at = start, .end = spool->end, .number = (unsigned)spool->run_count };
+    spool->runs[spool->run_count] =
+        (Run){ .at = start, .end = spool->end, .front = spool->front, .number = (unsigned)spool->run_count };
     spool->run_count++;
+    spool->front = 0;
 }
 
 static int spill(Spool *spool, Error *error)
@@ -169,6 +206,7 @@ static int spill(Spool *spool, Error *error)
         return -1;
     add_run(spool, start);
     buffer_reset(&spool->records);
+    buffer_trim(&spool->records, 2 * spool->memory_max); /* one record alone may have been larger */
     spool->count = 0;
     return 0;
 }
@@ -194,12 +232,18 @@ int spool_add(Spool *spool, const SpoolRecord *record, Error *error)
 
 /* --- merging --- */
 
+/* What is read of a run at once. */
+static size_t piece_size(const Spool *spool)
+{
+    return MAX_OF(spool->memory_max / FAN_IN_MAX, (size_t)READ_SIZE_MIN);
+}
+
 /* At least N bytes in the run's buffer. */
 static int run_fill(const Spool *spool, Run *run, size_t n, Error *error)
 {
     while (buffer_length(&run->buffer) < n) {
-        size_t size = MAX_OF(n - buffer_length(&run->buffer), spool->memory_max / FAN_IN);
-        size = MIN_OF(MAX_OF(size, (size_t)READ_SIZE_MIN), (size_t)(run->end - run->at));
+        size_t size = MAX_OF(n - buffer_length(&run->buffer), piece_size(spool));
+        size = MIN_OF(size, (size_t)(run->end - run->at));
         ssize_t got = size == 0 ? 0 : pread(spool->fd, buffer_reserve(&run->buffer, size), size, run->at);
         if (got < 0 && errno == EINTR)
             continue;
@@ -212,18 +256,41 @@ static int run_fill(const Spool *spool, Run *run, size_t n, Error *error)
     return 0;
 }
 
-/* The run's next record to the front of its buffer; SPOOL_E_END. */
+/* From the run's record, which is whole, to the next: its order to the front of the buffer. SPOOL_E_END. */
 static int run_advance(const Spool *spool, Run *run, Error *error)
 {
     buffer_consume(&run->buffer, run->record);
+    buffer_trim(&run->buffer, 2 * piece_size(spool));
     run->record = 0;
     if (buffer_length(&run->buffer) == 0 && run->at == run->end)
         return SPOOL_E_END;
     if (run_fill(spool, run, HEADER_SIZE, error) < 0 ||
-        run_fill(spool, run, record_size(buffer_bytes(&run->buffer)), error) < 0)
+        run_fill(spool, run, record_front(buffer_bytes(&run->buffer)), error) < 0)
         return -1;
     run->record = record_size(buffer_bytes(&run->buffer));
     return 0;
+}
+
+/* The first of the runs, with its record whole. */
+static int merge_front(Spool *spool, const uint8_t **ret, Error *error)
+{
+    Run *run = &spool->runs[spool->heap[0]];
+    if (run_fill(spool, run, run->record, error) < 0)
+        return -1;
+    *ret = buffer_bytes(&run->buffer);
+    return 0;
+}
+
+/* How many of the runs from FROM on are merged at once: as many as have room, two in any case. */
+static size_t fan_in(const Spool *spool, size_t from)
+{
+    size_t count = 0, memory = 0;
+    for (; from + count < spool->run_count && count < FAN_IN_MAX; count++) {
+        memory += spool->runs[from + count].front;
+        if (count >= 2 && memory > spool->memory_max)
+            break;
+    }
+    return count;
 }
 
 static bool comes_before(const Spool *spool, size_t a, size_t b)
@@ -279,25 +346,28 @@ static int merge_advance(Spool *spool, Error *error)
     return 0;
 }
 
-/* The FAN_IN runs from FROM on become one, at the end of the file. It takes the number of the first, so that equal
- * records stay in the order they were added. */
-static int merge_some(Spool *spool, size_t from, Error *error)
+/* COUNT runs from FROM on become one, at the end of the file. It takes the number of the first, so that equal records
+ * stay in the order they were added. */
+static int merge_some(Spool *spool, size_t from, size_t count, Error *error)
 {
     off_t start = spool->end;
-    if (merge_begin(spool, from, from + FAN_IN, error) < 0)
+    const uint8_t *front;
+    if (merge_begin(spool, from, from + count, error) < 0)
         return -1;
     while (spool->heap_count > 0)
-        if (put_out(spool, buffer_bytes(&spool->runs[spool->heap[0]].buffer), error) < 0 ||
+        if (merge_front(spool, &front, error) < 0 || put_out(spool, front, error) < 0 ||
             merge_advance(spool, error) < 0)
             return -1;
     if (write_out(spool, error) < 0)
         return -1;
-    for (size_t i = from; i < from + FAN_IN; i++)
+    for (size_t i = from; i < from + count; i++)
         buffer_clear(&spool->runs[i].buffer);
-    spool->runs[from] = (Run){ .at = start, .end = spool->end, .number = spool->runs[from].number };
-    memmove(&spool->runs[from + 1], &spool->runs[from + FAN_IN],
-            (spool->run_count - from - FAN_IN) * sizeof(*spool->runs));
-    spool->run_count -= FAN_IN - 1;
+    spool->runs[from] =
+        (Run){ .at = start, .end = spool->end, .front = spool->front, .number = spool->runs[from].number };
+    spool->front = 0;
+    memmove(&spool->runs[from + 1], &spool->runs[from + count],
+            (spool->run_count - from - count) * sizeof(*spool->runs));
+    spool->run_count -= count - 1;
     return 0;
 }
 
@@ -313,9 +383,9 @@ int spool_sort(Spool *spool, Error *error)
         return -1;
     buffer_clear(&spool->records);
     /* round after round, so that a record is copied once per round */
-    while (spool->run_count > FAN_IN)
-        for (size_t from = 0; from + FAN_IN <= spool->run_count && spool->run_count > FAN_IN; from++)
-            if (merge_some(spool, from, error) < 0)
+    while (fan_in(spool, 0) < spool->run_count)
+        for (size_t from = 0; from + 1 < spool->run_count && fan_in(spool, 0) < spool->run_count; from++)
+            if (merge_some(spool, from, fan_in(spool, from), error) < 0)
                 return -1;
     spool->merging = true;
     return merge_begin(spool, 0, spool->run_count, error);
@@ -332,10 +402,13 @@ int spool_next(Spool *spool, SpoolRecord *ret, Error *error)
     }
     if (spool->heap_count == 0)
         return SPOOL_E_END;
-    const uint8_t *front = buffer_bytes(&spool->runs[spool->heap[0]].buffer);
+    const uint8_t *front;
+    if (merge_front(spool, &front, error) < 0)
+        return -1;
     Buffer *copy = &spool->last[spool->turn++ % 2];
     buffer_reset(copy);
     buffer_append(copy, front, record_size(front));
+    buffer_trim(copy, piece_size(spool));
     *ret = record_at(buffer_bytes(copy));
     return merge_advance(spool, error);
 }

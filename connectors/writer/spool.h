@@ -19,7 +19,7 @@ typedef struct Spool Spool;
 enum { SPOOL_E_END = 1 };
 
 /* FD: a file of our own, of any content, not taken over. MEMORY_MAX bytes are kept in memory, and as many again while
- * runs are merged. */
+ * runs are merged; beside them a few of the largest records, whatever their size and their number. */
 Spool *spool_new(int fd, size_t memory_max);
 Spool *spool_free(Spool *spool);
 /* ERROR_TEMPORARY where the file cannot take it. */
@@ -27,4 +27,5 @@ int spool_add(Spool *spool, const SpoolRecord *record, Error *error);
 int spool_sort(Spool *spool, Error *error);
 /* RET holds until the call after the next: the one before may still be looked at. */
 int spool_next(Spool *spool, SpoolRecord *ret, Error *error);
-void spool_reset(Spool *spool); /* forgets all records */
+void spool_reset(Spool *spool);          /* forgets all records */
+size_t spool_memory(const Spool *spool); /* that its buffers have allocated */

@@ -392,7 +392,8 @@ Target *target_free(Target *target)
 
 size_t target_memory(const Target *target)
 {
-    return coalescer_memory(&target->rows);
+    return coalescer_memory(&target->rows) + target->rows.scratch.allocated + target->key.allocated +
+           target->text.allocated;
 }
 
 /* --- rows --- */
@@ -442,15 +443,15 @@ static int take_values(Target *target, const Table *stream, RowCursor *cursor, E
     return 0;
 }
 
-int target_rows(Target *target, const Table *stream, const Frame *rows, uint64_t first_row, Error *error)
+int target_rows(Target *target, const Table *stream, const Frame *rows, uint64_t first_row, RowCursor *cursor,
+                uint32_t *row, size_t memory_max, Error *error)
 {
     size_t count = target->live.column_count;
     _cleanup_(freep) Value *values = xmalloc(count * sizeof(*values));
-    RowCursor cursor = row_cursor(rows);
     char id[SHA1_TEXT_SIZE];
-    for (uint32_t row = 0; row < rows->rows.count; row++) {
-        if (take_values(target, stream, &cursor, error) < 0)
-            return error->kind == ERROR_INTERNAL ? -1 : error_at_row(error, 0, first_row + row);
+    while (*row < rows->rows.count) {
+        if (take_values(target, stream, cursor, error) < 0)
+            return error->kind == ERROR_INTERNAL ? -1 : error_at_row(error, 0, first_row + *row);
         take_key(target, id);
         bool only_key = rows->rows.operation == OPERATION_DELETE;
         for (size_t i = 0; i < count; i++)
@@ -463,6 +464,9 @@ int target_rows(Target *target, const Table *stream, const Frame *rows, uint64_t
         else
             coalescer_delete(&target->rows, &target->key, values, count);
         target->operations++;
+        ++*row;
+        if (target_memory(target) > memory_max)
+            return TARGET_E_FULL;
     }
     return 0;
 }
@@ -703,6 +707,10 @@ int target_flush(Target *target, const Batch *batch, bool *ret_changed, Error *e
     *ret_changed = true;
     int r = emit_rows(target, batch, error);
     coalescer_reset(&target->rows);
+    /* There may be thousands of tables: none keeps what its largest row needed. */
+    buffer_clear(&target->rows.scratch);
+    buffer_clear(&target->text);
+    buffer_clear(&target->key);
     target->operations = 0;
     return r;
 }

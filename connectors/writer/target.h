@@ -51,8 +51,12 @@ int target_new(const TargetRules *rules, const Table *stream, bool drop, Target 
 Target *target_free(Target *target);
 /* The worker has described the table anew. */
 int target_follow(Target *target, const Table *stream, Error *error);
-/* A ROWS frame that the sequence has checked; FIRST_ROW as in Destination.write. */
-int target_rows(Target *target, const Table *stream, const Frame *rows, uint64_t first_row, Error *error);
+/* Rows of a ROWS frame that the sequence has checked; FIRST_ROW as in Destination.write. CURSOR stands before row
+ * number *ROW of the frame, and moves on. Stops with TARGET_E_FULL after the row that takes target_memory() past
+ * MEMORY_MAX: a few small updates of a large row may take any amount. */
+enum { TARGET_E_FULL = 1 };
+int target_rows(Target *target, const Table *stream, const Frame *rows, uint64_t first_row, RowCursor *cursor,
+                uint32_t *row, size_t memory_max, Error *error);
 /* Changes the table and merges the rows. RET_CHANGED: something was done. */
 int target_flush(Target *target, const Batch *batch, bool *ret_changed, Error *error);
 /* After a flush: soft-deletes the rows last written before BEFORE_US. */

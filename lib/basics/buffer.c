@@ -108,6 +108,17 @@ void buffer_consume(Buffer *buffer, size_t n)
         buffer_reset(buffer);
 }
 
+void buffer_trim(Buffer *buffer, size_t keep)
+{
+    size_t n = buffer_length(buffer);
+    if (buffer->allocated - n <= keep)
+        return;
+    Buffer smaller = { 0 };
+    buffer_append(&smaller, buffer_bytes(buffer), n);
+    buffer_clear(buffer);
+    *buffer = smaller;
+}
+
 void buffer_append_string(Buffer *buffer, const char *string)
 {
     buffer_append(buffer, string, strlen(string));

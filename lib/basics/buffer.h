@@ -51,6 +51,8 @@ static inline void buffer_reset(Buffer *buffer)
     buffer->begin = buffer->end = 0;
 }
 void buffer_consume(Buffer *buffer, size_t n);
+/* Gives back what the buffer has allocated beyond what it holds, where that is more than KEEP bytes. */
+void buffer_trim(Buffer *buffer, size_t keep);
 void buffer_append_string(Buffer *buffer, const char *string);
 void buffer_printf(Buffer *buffer, const char *format, ...) _public_printf_(2, 3);
 /* The content as a NUL-terminated string, now owned by the caller; the buffer is empty afterwards. */

@@ -67,3 +67,6 @@ Value value_convert(const Value *value, Kind kind, Buffer *text);
 /* JSON text, compact, numbers without exponents, keys sorted by bytes, of equal keys the last; text that is not JSON is
  * appended as it is. */
 void json_canonical(const char *text, size_t length, Buffer *ret);
+/* No fewer bytes than the canonical text of that JSON has. Numbers with exponents can make it hundreds of times as long
+ * as TEXT, so whoever takes foreign JSON looks at this first. */
+size_t json_canonical_bound(const char *text, size_t length);

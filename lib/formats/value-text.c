@@ -126,6 +126,27 @@ static yyjson_mut_val *plain_number(yyjson_mut_doc *doc, const char *number, siz
     return yyjson_mut_rawncpy(doc, (const char *)buffer_bytes(&text), buffer_length(&text));
 }
 
+size_t json_canonical_bound(const char *text, size_t length)
+{
+    const char *end = text + length;
+    size_t bound = length;
+    for (const char *at = text; at < end; at++) {
+        if (*at == '"') {
+            for (at++; at < end && *at != '"'; at++)
+                at += *at == '\\';
+        } else if ((*at == 'e' || *at == 'E') && at > text && at[-1] >= '0' && at[-1] <= '9') {
+            size_t exponent = 0;
+            for (at++; at < end && (*at == '+' || *at == '-'); at++)
+                ;
+            for (; at < end && *at >= '0' && *at <= '9'; at++)
+                exponent = MIN_OF(exponent * 10 + (size_t)(*at - '0'), (size_t)JSON_EXPONENT_MAX + 1);
+            bound += exponent <= JSON_EXPONENT_MAX ? exponent + 2 : 0; /* a zero and a point in front */
+            at--;
+        }
+    }
+    return bound;
+}
+
 /* Members in order of their keys; of equal keys the last counts, as in PostgreSQL's jsonb. */
 typedef struct Member {
     yyjson_val *key, *value;

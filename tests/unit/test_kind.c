@@ -209,6 +209,27 @@ static void test_texts(void **state)
 }
 
 /* As deep as a line may be: the stack must hold. */
+static void test_canonical_json_is_within_its_bound(void **state)
+{
+    static const char *const documents[] = {
+        "[1e999,-1.5E-999,1E+1000,9e-1000]",
+        "[1e1001,1e-99999999999999999999]",
+        "{\"1e900\":\"1e900\\\\\",\"b\":1e900}",
+        "[0e1000,-0.0e-1000]",
+        "1e1000",
+        "\"1e999",
+        "[1e",
+    };
+    for (size_t i = 0; i < ELEMENTSOF(documents); i++) {
+        _cleanup_(buffer_clear) Buffer canonical = { 0 };
+        size_t n = strlen(documents[i]), bound = json_canonical_bound(documents[i], n);
+        json_canonical(documents[i], n, &canonical);
+        assert_true(buffer_length(&canonical) <= bound);
+        assert_true(bound <= 256 * n); /* the writer looks at no value that is 256 times smaller than allowed */
+    }
+    assert_int_equal(json_canonical_bound("{\"1e900\":1}", 11), 11); /* no number, however it looks */
+}
+
 static void test_deep_json(void **state)
 {
     enum { DEPTH = 100000 };
@@ -256,6 +277,7 @@ int main(void)
         cmocka_unit_test(test_joins),
         cmocka_unit_test(test_a_wider_kind_keeps_the_value),
         cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_canonical_json_is_within_its_bound),
         cmocka_unit_test(test_deep_json),
         cmocka_unit_test(test_what_fits),
     };

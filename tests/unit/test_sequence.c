@@ -526,6 +526,9 @@ static void test_values(void **state)
     longest[MAX_VALUE] = 'x';
     one_value(COLUMN_STRING, put_string, longest, "a value over `max_value_size`");
     one_value(COLUMN_BINARY, put_binary, longest, "a value over `max_value_size`");
+    one_value(COLUMN_JSON, put_json, "[1e40]", NULL);
+    one_value(COLUMN_JSON, put_json, "[1e40,1e-40]",
+              "column \"c\": JSON over `max_value_size` once its numbers are written without exponents");
 }
 
 static void test_row_bytes_are_exact(void **state)

@@ -75,6 +75,52 @@ static void test_in_runs(void **state)
     check(20, 1000, 5, 300000);     /* records larger than memory and than what is read at once */
 }
 
+/* COUNT records of so many bytes, and what the spool's buffers take at most; MEMORY_MAX has room for none of them. */
+static size_t peak_memory(int count, uint32_t order_length, uint32_t payload_length, size_t memory_max)
+{
+    int fd = memfd_create("spool", MFD_CLOEXEC), total = 0, r;
+    Spool *spool = spool_new(fd, memory_max);
+    Error error = { 0 };
+    uint8_t *order = calloc(1, order_length), *payload = calloc(1, payload_length);
+    size_t peak = 0, before = SIZE_MAX;
+    for (int i = 0; i < count; i++) {
+        order[order_length - 1] = (uint8_t)(count - i);
+        payload[payload_length - 1] = (uint8_t)(count - i);
+        SpoolRecord record = { order, payload, order_length, payload_length };
+        assert_int_equal(spool_add(spool, &record, &error), 0);
+        peak = MAX_OF(peak, spool_memory(spool));
+    }
+    assert_int_equal(spool_sort(spool, &error), 0);
+    peak = MAX_OF(peak, spool_memory(spool));
+    SpoolRecord record;
+    while ((r = spool_next(spool, &record, &error)) == 0) {
+        peak = MAX_OF(peak, spool_memory(spool));
+        assert_int_equal(record.order_length, order_length);
+        assert_int_equal(record.payload_length, payload_length);
+        assert_int_equal(record.order[order_length - 1], record.payload[payload_length - 1]);
+        assert_true(before == SIZE_MAX || record.payload[payload_length - 1] == before + 1);
+        before = record.payload[payload_length - 1];
+        total++;
+    }
+    assert_int_equal(r, SPOOL_E_END);
+    assert_int_equal(total, count);
+    free(order);
+    free(payload);
+    spool_free(spool);
+    close(fd);
+    return peak;
+}
+
+static void test_large_records_take_the_memory_of_a_few(void **state)
+{
+    enum { LARGE = 1 << 20, MEMORY = 100 << 10, PIECES = 32 * 3 * (16 << 10) };
+    /* two copies for the caller, the one whose turn it is, and what growing takes */
+    assert_true(peak_memory(100, 4, LARGE, MEMORY) <= 5 * LARGE + PIECES);
+    /* orders: those of the two runs that are merged at least */
+    assert_true(peak_memory(100, LARGE, 4, MEMORY) <= 8 * LARGE + PIECES);
+    assert_true(peak_memory(100, LARGE / 2, LARGE / 2, MEMORY) <= 8 * LARGE + PIECES);
+}
+
 static void test_a_full_disk(void **state)
 {
     int fd = open("/dev/full", O_RDWR | O_CLOEXEC);
@@ -96,6 +142,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_in_memory),
         cmocka_unit_test(test_in_runs),
+        cmocka_unit_test(test_large_records_take_the_memory_of_a_few),
         cmocka_unit_test(test_a_full_disk),
     };
     srandom(1);

@@ -1,0 +1,70 @@
+"""What a writer takes, whatever a batch is like: its peak is read from /proc, of the build without sanitizers."""
+
+import re
+from pathlib import Path
+
+import frames
+import pytest
+import writers
+from frames import ABSENT, KEY
+
+MOST = 40 << 10  # kilobytes, for worker and writer together
+COLUMNS = [("id", "integer", KEY), ("large", "string"), ("n", "integer")]
+
+
+@pytest.fixture
+def destination(plain_build, tmp_path):
+    found = writers.Destination(plain_build.destination("sqlite"), tmp_path)
+    yield found
+    for writer in found.writers:
+        writer.kill()
+
+
+def peak_of(destination, *parts):
+    """In kilobytes, of a batch of operations that is committed."""
+    writer = destination.start(files=False)
+    writer.opened()
+    writer.put(frames.hello() + b"".join(parts) + frames.encode("CHECKPOINT", number=1, state="{}"))
+    writer.expect("TAKEN"), writer.expect("COMMITTED")
+    peak = int(re.search(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{writer.process.pid}/status").read_text()).group(1))
+    writer.put(frames.encode("END"))
+    assert writer.finish() == 0
+    return peak
+
+
+def shown(capsys, what, peak):
+    with capsys.disabled():
+        print(f"\n{what}: peak of the writer {peak / 1024:.1f} MB")
+
+
+def test_small_updates_of_one_large_row_in_one_frame(destination, capsys):
+    """Each makes a new copy of the row, a thousand times the size of its own bytes."""
+    row = frames.rows([(1, "x" * 1_000_000, 0)], operation="upsert")
+    updates = frames.rows([(1, ABSENT, i) for i in range(2000)], operation="update")
+    peak = peak_of(destination, frames.table("t", COLUMNS), row, updates)
+    shown(capsys, "2000 updates of a row of 1 MB", peak)
+    assert peak <= MOST
+    assert destination.query("SELECT id, length(large), n FROM t") == [(1, 1_000_000, 1999)]
+
+
+def test_a_large_row_in_each_of_many_tables(destination, capsys):
+    """What one row of a table needed is not kept for the next one's sake."""
+    parts = []
+    for number in range(200):
+        parts.append(frames.table(f"t{number}", COLUMNS, number))
+        parts.append(frames.rows([(1, "x" * 300_000, number)], number, "upsert"))
+    peak = peak_of(destination, *parts)
+    shown(capsys, "200 tables with a row of 300 kB", peak)
+    assert peak <= MOST
+    assert destination.query("SELECT sum(n) FROM (SELECT n FROM t0 UNION ALL SELECT n FROM t199)") == [(199,)]
+
+
+def test_many_operations_in_one_batch(destination, capsys):
+    parts = [frames.table("t", COLUMNS)]
+    for start in range(0, 200_000, 1000):
+        ids = [(i * 7919) % 100_000 for i in range(start, start + 1000)]
+        parts.append(frames.rows([(i, "x" * 100, i) for i in ids], operation="upsert"))
+    peak = peak_of(destination, *parts)
+    shown(capsys, "200,000 upserts of 100,000 keys in one batch", peak)
+    assert peak <= MOST
+    assert destination.query("SELECT count(*), sum(n) FROM t") == [(100_000, sum(range(100_000)))]
