@@ -19,10 +19,10 @@
 
 static const char *const system_folders[] = { "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32" };
 /* Settings without secrets; the patterns are glob(7)'s. */
-static const char *const system_files[] = { "/etc/ld.so.cache", "/etc/python3*",     "/etc/perl",
-                                            "/etc/ruby*",       "/etc/java*",        "/etc/R",
-                                            "/etc/mime.types",  "/etc/alternatives", "/etc/inputrc",
-                                            "/etc/locale.alias" };
+static const char *const system_files[] = { "/etc/ld.so.cache",  "/etc/python3*",     "/etc/perl",
+                                            "/etc/ruby*",        "/etc/java*",        "/etc/R",
+                                            "/etc/mime.types",   "/etc/alternatives", "/etc/inputrc",
+                                            "/etc/locale.alias", "/etc/*-release",    "/etc/debian_version" };
 static const char *const kernel_files[] = { "/dev/zero",
                                             "/dev/full",
                                             "/dev/random",

@@ -17,47 +17,18 @@
 #include <sys/wait.h>
 
 #include "lib/basics/buffer.h"
+#include "lib/basics/path.h"
 #include "lib/system/sandbox.h"
 #include "lib/system/spawn.h"
 
 #define SCRATCH_ROOT "/tmp"
 #define SCRATCH_PREFIX "wherry-scratch-"
-#define DEPTH_MAX 100 /* of folders that are removed; a deeper one stays */
 
 struct Scratch {
     char *path;
     pid_t keeper;
     int pipe; /* its end tells the keeper that the worker has ended */
 };
-
-/* Empties the folder FD, which is closed. */
-static void empty(int fd, unsigned depth)
-{
-    DIR *stream = depth < DEPTH_MAX ? fdopendir(fd) : NULL;
-    if (!stream) {
-        close_fd(fd);
-        return;
-    }
-    for (const struct dirent *entry; (entry = readdir(stream));) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        if (unlinkat(fd, entry->d_name, 0) == 0 || (errno != EISDIR && errno != EPERM))
-            continue;
-        int below = openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (below >= 0)
-            empty(below, depth + 1);
-        unlinkat(fd, entry->d_name, AT_REMOVEDIR);
-    }
-    closedir(stream);
-}
-
-static void remove_folder(int root, const char *name)
-{
-    int fd = openat(root, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd >= 0)
-        empty(fd, 0);
-    unlinkat(root, name, AT_REMOVEDIR);
-}
 
 /* Removes what syncs of this user left that were killed. */
 static void sweep(void)
@@ -74,7 +45,7 @@ static void sweep(void)
             continue;
         _cleanup_(close_fdp) int fd = openat(root, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (fd >= 0 && fstat(fd, &status) == 0 && status.st_uid == geteuid() && flock(fd, LOCK_EX | LOCK_NB) == 0)
-            remove_folder(root, entry->d_name);
+            path_remove_tree(root, entry->d_name);
     }
     closedir(stream);
 }
@@ -98,7 +69,7 @@ static _Noreturn void keep(const char *path, int lock, int pipe_end)
     while (n > 0 || (n < 0 && errno == EINTR));
     int root = open(SCRATCH_ROOT, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (root >= 0)
-        remove_folder(root, path + strlen(SCRATCH_ROOT "/"));
+        path_remove_tree(root, path + strlen(SCRATCH_ROOT "/"));
     _exit(0);
 }
 

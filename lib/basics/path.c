@@ -5,6 +5,7 @@
  */
 #include "lib/basics/path.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -13,7 +14,8 @@
 
 #include "lib/basics/buffer.h"
 
-#define LINKS_MAX 40 /* as the kernel's own bound, see path_resolution(7) */
+#define REMOVE_DEPTH_MAX 100 /* of folders that are removed; a deeper one stays */
+#define LINKS_MAX 40         /* as the kernel's own bound, see path_resolution(7) */
 
 char *path_join(const char *folder, const char *path)
 {
@@ -116,4 +118,35 @@ int path_open_nameless(const char *folder)
     if (fd >= 0)
         unlink(name);
     return fd;
+}
+
+/* Empties the folder FD, which is closed. */
+static void empty(int fd, unsigned depth)
+{
+    DIR *stream = depth < REMOVE_DEPTH_MAX ? fdopendir(fd) : NULL;
+    if (!stream) {
+        close_fd(fd);
+        return;
+    }
+    for (const struct dirent *entry; (entry = readdir(stream));) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        if (unlinkat(fd, entry->d_name, 0) == 0 || (errno != EISDIR && errno != EPERM))
+            continue;
+        int below = openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (below >= 0)
+            empty(below, depth + 1);
+        unlinkat(fd, entry->d_name, AT_REMOVEDIR);
+    }
+    closedir(stream);
+}
+
+void path_remove_tree(int root, const char *name)
+{
+    if (unlinkat(root, name, 0) == 0 || (errno != EISDIR && errno != EPERM))
+        return;
+    int fd = openat(root, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0)
+        empty(fd, 0);
+    unlinkat(root, name, AT_REMOVEDIR);
 }

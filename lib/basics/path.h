@@ -14,5 +14,7 @@ typedef struct PathCache {
 char *path_canonical_cached(PathCache *cache, const char *path);
 void path_cache_clear(PathCache *cache);
 bool path_is_below(const char *path, const char *folder); /* or FOLDER itself; both canonical */
+/* Removes NAME in the open folder ROOT with all below it, as far as that can be removed; follows no link. */
+void path_remove_tree(int root, const char *name);
 /* A new file in FOLDER that has no name and is gone when it is closed, for reading and writing; -1 with errno. */
 int path_open_nameless(const char *folder);

@@ -41,6 +41,7 @@
 #define FS_REFER (UINT64_C(1) << 13)     /* ABI 2: rename and link between folders */
 #define FS_TRUNCATE (UINT64_C(1) << 14)  /* ABI 3 */
 #define FS_IOCTL_DEV (UINT64_C(1) << 15) /* ABI 5 */
+#define FS_MAKE_SYM (UINT64_C(1) << 12)
 #define FS_OF_FILES (FS_EXECUTE | FS_WRITE_FILE | FS_READ_FILE | FS_TRUNCATE | FS_IOCTL_DEV)
 #define NET_BIND_TCP (UINT64_C(1) << 0)               /* ABI 4 */
 #define NET_CONNECT_TCP (UINT64_C(1) << 1)            /* ABI 4 */
@@ -131,6 +132,8 @@ static uint64_t rights_of(unsigned access)
         rights |= FS_MAKE_REG | FS_MAKE_DIR | FS_REMOVE_FILE | FS_REMOVE_DIR | FS_REFER;
     if (access & SANDBOX_EXECUTE)
         rights |= FS_EXECUTE;
+    if (access & SANDBOX_LINK)
+        rights |= FS_MAKE_SYM;
     return rights;
 }
 

@@ -23,7 +23,8 @@ typedef enum SandboxAccess {
     SANDBOX_READ = 1 << 0,   /* a file, or all below a folder: open for reading, list */
     SANDBOX_WRITE = 1 << 1,  /* open for writing, truncate */
     SANDBOX_CREATE = 1 << 2, /* a folder: make, rename and remove regular files and folders in it */
-    SANDBOX_EXECUTE = 1 << 3
+    SANDBOX_EXECUTE = 1 << 3,
+    SANDBOX_LINK = 1 << 4 /* a folder: make symbolic links in it */
 } SandboxAccess;
 
 typedef struct SandboxPath {
@@ -41,8 +42,11 @@ typedef struct SandboxPolicy {
     const SandboxPath *paths;
     size_t path_count;
     SandboxNetwork network;
-    bool unix_sockets;     /* a destination whose URL names one */
-    bool may_execute;      /* a source that runs programs; otherwise execve is refused */
+    bool unix_sockets; /* a destination whose URL names one */
+    bool may_execute;  /* a source that runs programs; otherwise execve is refused */
+    /* An installer insists on chmod(), chown() and utime() by path, which Landlock cannot bound: they answer that they
+     * succeeded and change nothing. With may_execute and outbound network, whatever else is set. */
+    bool pretends_modes;
     const uint16_t *ports; /* with outbound network: only these and 53; NULL: all */
     size_t port_count;
     uint64_t data_bytes;  /* RLIMIT_DATA; 0: not set (sanitizer builds never set it) */

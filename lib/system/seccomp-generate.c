@@ -57,6 +57,8 @@ typedef struct Generator {
     scmp_filter_ctx filter;
     uint32_t architecture;
     unsigned profile; /* SECCOMP_… of seccomp-profiles.h */
+    bool pretends;    /* SECCOMP_INSTALL */
+    unsigned number;  /* of its profile */
     bool sanitized;
 } Generator;
 
@@ -195,6 +197,10 @@ static const char *const refused_executing[] = { "ptrace",
                                                  "pidfd_getfd",
                                                  NULL };
 
+/* What an installer insists on, and Landlock does not see: it is told that it was done. */
+static const char *const pretended[] = { "chmod",  "fchmodat",  "chown",    "lchown",    "fchownat",  "utime",
+                                         "utimes", "futimesat", "setxattr", "lsetxattr", "fsetxattr", NULL };
+
 /* Falls back to an older way. */
 static const char *const absent[] = { "clone3", "futex_waitv", NULL };
 static const char *const absent_executing[] = { "io_uring_setup", "io_uring_enter", "io_uring_register", NULL };
@@ -332,6 +338,11 @@ static void add_rules(const Generator *generator)
     ALLOW_IF(generator, "prlimit64", SCMP_A0_64(SCMP_CMP_EQ, 0), SCMP_A2_64(SCMP_CMP_EQ, 0));
 
     rules(generator, SCMP_ACT_ERRNO(ENOSYS), absent, NULL);
+    if (generator->pretends) {
+        rules(generator, SCMP_ACT_ERRNO(0), pretended, NULL);
+        const struct scmp_arg_cmp by_path = SCMP_CMP64(1, SCMP_CMP_NE, 0);
+        rule(generator, SCMP_ACT_ERRNO(0), "utimensat", 1, &by_path);
+    }
     if (execute) {
         rules(generator, SCMP_ACT_ALLOW, allowed_executing, NULL);
         rules(generator, SCMP_ACT_ERRNO(ENOSYS), absent_executing, NULL);
@@ -380,7 +391,7 @@ static void print_profile(const Generator *generator, uint32_t audit_architectur
         fail("cannot export", "the filter", -r);
     rewind(file);
 
-    printf("static const struct sock_filter filter_%u[] = {\n", generator->profile);
+    printf("static const struct sock_filter filter_%u[] = {\n", generator->number);
     size_t n = print_prefix(audit_architecture);
     size_t positions[SECCOMP_OWN_PID_MAX];
     size_t position_count = 0;
@@ -398,15 +409,19 @@ static void print_profile(const Generator *generator, uint32_t audit_architectur
     if (wants_pid != (position_count > 0))
         fail("cannot find", "OWN_PID", ENOENT);
 
-    printf("};\n#define PROFILE_%u { filter_%u, %zu, { ", generator->profile, generator->profile, n);
+    printf("};\n#define PROFILE_%u { filter_%u, %zu, { ", generator->number, generator->number, n);
     for (size_t i = 0; i < position_count; i++)
         printf("%zu, ", positions[i]);
     printf("}, %zu }\n", position_count);
 }
 
-static void generate(uint32_t architecture, uint32_t audit_architecture, unsigned profile, bool sanitized)
+static void generate(uint32_t architecture, uint32_t audit_architecture, unsigned number, bool sanitized)
 {
-    Generator generator = { .architecture = architecture, .profile = profile, .sanitized = sanitized };
+    Generator generator = { .architecture = architecture, .profile = number, .number = number, .sanitized = sanitized };
+    if (number == SECCOMP_INSTALL) {
+        generator.profile = SECCOMP_EXECUTE | SECCOMP_WRITE | SECCOMP_OUTBOUND;
+        generator.pretends = true;
+    }
     generator.filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
     if (!generator.filter)
         fail("cannot start", "a filter", ENOMEM);

@@ -11,7 +11,9 @@ enum {
     SECCOMP_WRITE = 1 << 2, /* change mode and owner of files that it has open */
     SECCOMP_OUTBOUND = 1 << 3,
     SECCOMP_LISTEN = 1 << 4, /* outbound, and listen */
-    SECCOMP_PROFILES = 24,
+    SECCOMP_SUMS = 24,
+    SECCOMP_INSTALL = SECCOMP_SUMS, /* execute, write and outbound; modes, owners and times by path are pretended */
+    SECCOMP_PROFILES,
 };
 
 #define SECCOMP_OWN_PID_MAX 4
