@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "daemon/wherryctl/commands.h"
+#include "daemon/wherryctl/manual.h"
 #include "daemon/wherryctl/options.h"
 #include "daemon/wherryctl/table.h"
 #include "lib/basics/text.h"
@@ -60,13 +61,19 @@ static const Command COMMANDS[] = {
       "Names, types and the way the files are written are taken from their beginnings, of all FILEs together. What is\n"
       "not certain is a comment. CSV and NDJSON, also compressed.",
       command_draft },
-    { "help", "[COMMAND]", 0, 1, 0, "explain wherryctl or one command", NULL, command_help },
+    { "help", "[COMMAND]", 0, 1, OPTION_MANUAL, "explain wherryctl or one command", NULL, command_help },
+    { NULL },
 };
 /* clang-format on */
 
+const Command *commands_all(void)
+{
+    return COMMANDS;
+}
+
 const Command *command_find(const char *name)
 {
-    for (size_t i = 0; i < ELEMENTSOF(COMMANDS); i++)
+    for (size_t i = 0; COMMANDS[i].name; i++)
         if (strcmp(COMMANDS[i].name, name) == 0)
             return &COMMANDS[i];
     return NULL;
@@ -74,8 +81,8 @@ const Command *command_find(const char *name)
 
 const char *command_suggest(const char *name)
 {
-    const char *names[ELEMENTSOF(COMMANDS) + 1] = { 0 };
-    for (size_t i = 0; i < ELEMENTSOF(COMMANDS); i++)
+    const char *names[ELEMENTSOF(COMMANDS)] = { 0 };
+    for (size_t i = 0; COMMANDS[i].name; i++)
         names[i] = COMMANDS[i].name;
     return text_suggest(name, names);
 }
@@ -105,7 +112,7 @@ void commands_print_help(const Command *command)
         return;
     }
     puts("wherryctl COMMAND [ARGUMENT…] [OPTION…]: steers wherryd\n");
-    for (size_t i = 0; i < ELEMENTSOF(COMMANDS); i++)
+    for (size_t i = 0; COMMANDS[i].name; i++)
         printf("  %-8s  %s\n", COMMANDS[i].name, COMMANDS[i].summary);
     puts("\nOptions of every command, before or after it:");
     print_options(OPTIONS_OF_ALL);
@@ -115,6 +122,10 @@ void commands_print_help(const Command *command)
 
 int command_help(const Options *options, char *const *arguments, size_t count)
 {
+    if (options->given & OPTION_MANUAL) {
+        manual_print();
+        return EXIT_DONE;
+    }
     const Command *command = count > 0 ? command_find(arguments[0]) : NULL;
     if (count > 0 && !command) {
         const char *nearest = command_suggest(arguments[0]);

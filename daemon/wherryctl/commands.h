@@ -35,6 +35,7 @@ typedef enum OptionBit {
     OPTION_VERSION = 1 << 12,
     OPTION_QUARANTINED = 1 << 13,
     OPTION_TABLES = 1 << 14,
+    OPTION_MANUAL = 1 << 23,
     TAKES_FILE = 1 << 24, /* not an option: its connection may be a pipeline file */
 } OptionBit;
 #define OPTIONS_OF_ALL (OPTION_CONFIG_DIR | OPTION_STATE_DIR | OPTION_RUNTIME_DIR | OPTION_HELP | OPTION_VERSION)
@@ -59,6 +60,7 @@ typedef struct Command {
     int (*run)(const Options *options, char *const *arguments, size_t count);
 } Command;
 
+const Command *commands_all(void); /* ends with one without a name */
 const Command *command_find(const char *name);
 const char *command_suggest(const char *name); /* NULL: nothing is near */
 void commands_print_help(const Command *command /* NULL: all */);

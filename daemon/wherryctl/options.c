@@ -21,6 +21,7 @@ const OptionName OPTION_NAMES[] = {
     { "--quarantined", OPTION_QUARANTINED, NULL, "the corrected rows of files that had bad ones" },
     { "--dir", OPTION_DIR, "DIR", "the folder to read, for a file without \"source:\"" },
     { "--limit", OPTION_LIMIT, "N", "at most N, the newest (default 100)" },
+    { "--manual", OPTION_MANUAL, NULL, "print the manual page of wherryctl, for man" },
     { "--config-dir", OPTION_CONFIG_DIR, "DIR", "where the configuration is" },
     { "--state-dir", OPTION_STATE_DIR, "DIR", "where the daemon keeps its state" },
     { "--runtime-dir", OPTION_RUNTIME_DIR, "DIR", "where the daemon's socket is" },

@@ -173,3 +173,5 @@ int config_resolve(const ConnectionConfig *config, const char *run_id, bool full
 
 /* The JSON Schema of a pipeline file, made from the key tables. The caller owns the reference. */
 json_t *config_schema(void);
+/* The manual page wherry-pipeline(5), made from them, too. */
+char *config_manual(const char *version);

@@ -34,6 +34,7 @@ static enum {
     ACTION_ANSWER,
     ACTION_CHECK,
     ACTION_SCHEMA,
+    ACTION_MANUAL,
     ACTION_VERSION,
     ACTION_HELP
 } arg_action = ACTION_RUN;
@@ -78,6 +79,7 @@ static void print_help(void)
          "      --json              with --once: print the runs as JSON\n"
          "      --check             check the configuration, or FILEs\n"
          "      --schema            print the JSON schema of a pipeline file\n"
+         "      --manual            print the manual page of a pipeline file, for man(1)\n"
          "      --version           print the version\n"
          "  -h, --help              print this\n"
          "\n"
@@ -95,6 +97,7 @@ static const struct option options[] = { { "config-dir", required_argument, NULL
                                          { "json", no_argument, NULL, 'j' },
                                          { "check", no_argument, NULL, 'k' },
                                          { "schema", no_argument, NULL, 'm' },
+                                         { "manual", no_argument, NULL, 'M' },
                                          { "version", no_argument, NULL, 'V' },
                                          { "help", no_argument, NULL, 'h' },
                                          {} };
@@ -162,6 +165,9 @@ static int take_option(int option, char *argv[])
         return 0;
     case 'm':
         arg_action = ACTION_SCHEMA;
+        return 0;
+    case 'M':
+        arg_action = ACTION_MANUAL;
         return 0;
     case 'V':
         arg_action = ACTION_VERSION;
@@ -435,6 +441,13 @@ static int print_schema(void)
     return EXIT_GOOD;
 }
 
+static int print_manual(void)
+{
+    _cleanup_(freep) char *page = config_manual(WHERRY_VERSION);
+    fputs(page, stdout);
+    return EXIT_GOOD;
+}
+
 static int act(void)
 {
     switch (arg_action) {
@@ -446,6 +459,8 @@ static int act(void)
         return EXIT_GOOD;
     case ACTION_SCHEMA:
         return print_schema();
+    case ACTION_MANUAL:
+        return print_manual();
     case ACTION_CHECK:
         return check();
     case ACTION_RUN:

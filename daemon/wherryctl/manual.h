@@ -1,0 +1,3 @@
+#pragma once
+/* Prints the manual page wherryctl(1). */
+void manual_print(void);
