@@ -11,7 +11,8 @@
  * taken back. Columns are only ever added at the end, so that what the pipe knows stays true.
  *
  * A row of nothing but NULL cannot be sent before its table has a column, and waits for the first; so does a
- * truncate of a table that was not declared, and where no row comes before the checkpoint it is refused.
+ * truncate of a table that was not declared. Where no row comes before the checkpoint, the truncate goes with the table's
+ * name alone.
  */
 #include "connectors/worker/emitter.h"
 
@@ -514,13 +515,8 @@ int emitter_truncate(Emitter *emitter, FrameText name, Error *error)
 int emitter_flush(Emitter *emitter, Error *error)
 {
     for (uint32_t i = 0; i < emitter->table_count; i++) {
-        const EmitterTable *table = emitter->tables[i];
-        if (!table->truncated)
-            continue;
-        error_set(
-            error, ERROR_DATA,
-            "a truncate without a row after it needs to know the table: declare its columns, those of its key too");
-        return at_table(table, error);
+        if (emitter->tables[i]->truncated && send_table(emitter, emitter->tables[i], error) < 0)
+            return -1;
     }
     return 0;
 }

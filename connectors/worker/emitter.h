@@ -58,8 +58,8 @@ int emitter_declare(Emitter *emitter, FrameText table, const FrameText *keys, si
 int emitter_row(Emitter *emitter, Operation operation, FrameText table, const EmitterField *fields, size_t count,
                 Error *error);
 int emitter_truncate(Emitter *emitter, FrameText table, Error *error); /* what was in it before is deleted */
-/* Before every worker_checkpoint(), and at the end: fails where a truncate still waits for a row of its table, which
- * was not declared. */
+/* Before every worker_checkpoint(), and at the end: sends the truncates that waited for a row of their table, which was
+ * not declared. */
 int emitter_flush(Emitter *emitter, Error *error);
 
 EmitterFault emitter_fault(const Emitter *emitter); /* of the last emitter_row() that failed */

@@ -15,6 +15,8 @@
 #include "lib/basics/clock.h"
 #include "lib/basics/text.h"
 
+#define MILLISECOND_US 1000
+
 enum { TABLE_UNTOUCHED, TABLE_REPLACED, TABLE_READY }; /* in this batch: Writer.ensured */
 
 static int batch_begin(Writer *writer, Error *error)
@@ -26,8 +28,10 @@ static int batch_begin(Writer *writer, Error *error)
     writer->batch.run_id = writer->run_id;
     writer->batch.state = NULL;
     writer->batch.rows = 0;
-    /* Also where the clock was set back: what a batch writes is never older than what the one before wrote. */
-    writer->batch.started_us = MAX_OF(clock_wall_us(), writer->known.updated_us);
+    /* Also where the clock was set back: what a batch writes is never older than what the one before wrote. A version
+     * that is kept ends a millisecond before the next begins: so much lies between them. */
+    writer->batch.started_us =
+        MAX_OF(clock_wall_us(), writer->known.updated_us + (writer->rules.history ? MILLISECOND_US : 0));
     writer->batch_began_ms = clock_monotonic_ms();
     writer->in_batch = true;
     writer->batch_changed = false;

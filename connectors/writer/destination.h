@@ -50,7 +50,7 @@ typedef struct Table {
     uint8_t flags;
     char *name;           /* owned; valid UTF-8 without NUL, never _wherry_… */
     FrameColumn *columns; /* owned, names too; distinct names, valid UTF-8 without NUL */
-    size_t column_count;  /* at least 1 */
+    size_t column_count;  /* at least 1, in what a destination is given */
 } Table;
 
 void table_clear(Table *table); /* for _cleanup_ too */
@@ -152,11 +152,11 @@ typedef struct Destination {
      * the row replaces that of its key, or is new. Nothing is ABSENT. UPDATE: the row of that key, where there is one,
      * gets the values that are not ABSENT. DELETE: the row of that key, where there is one, is removed for good. Only
      * key columns have values. With TABLE_HISTORY, the key is the one without COLUMN_START, and a row's COLUMN_START is
-     * the same in all rows of a merge: T. UPSERT: the active row of that key that began before T gets COLUMN_END = T -
-     * 1 ms and COLUMN_ACTIVE false; the new row replaces one that began at T, or is new. UPDATE: as an UPSERT of the
-     * active row of that key, where there is one, with the values that are not ABSENT. DELETE: the active row of that
-     * key gets COLUMN_END = T and COLUMN_ACTIVE false; COLUMN_START and COLUMN_SYNCED have values, too, and
-     * COLUMN_SYNCED is set. */
+     * the same in all rows of a batch: T. UPSERT: the row of that key that began before T, and is active or was ended
+     * at T, gets COLUMN_END = T - 1 ms and COLUMN_ACTIVE false; the new row replaces one that began at T, or is new.
+     * UPDATE: as an UPSERT of the active row of that key, where there is one, with the values that are not ABSENT.
+     * DELETE: the active row of that key gets COLUMN_END = T and COLUMN_ACTIVE false; COLUMN_START and COLUMN_SYNCED
+     * have values, too, and COLUMN_SYNCED is set. */
     int (*merge)(void *destination, const Table *table, Error *error);
     /* For rows with COLUMN_SYNCED before BEFORE_US (INT64_MAX: all): sets COLUMN_DELETED where it is not set, and
      * leaves COLUMN_SYNCED; with history ends the active ones at AT_US. */

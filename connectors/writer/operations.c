@@ -1,12 +1,14 @@
 /*
  * Operations outside files: one Target per table, and one bound for the memory of all of them.
  *
- * A table is looked at in the destination when it is first needed: by a row, a truncate, or the commit that is to make
- * it although it stays empty. A truncate is a barrier: what came before it is flushed, then all rows are soft-deleted.
- * Past the bound everything is flushed, inside the batch's transaction.
+ * A table is looked at in the destination when it is first needed: by a row, a truncate (which does nothing where the
+ * table is not there, and needs none of its columns), or the commit that is to make it although it stays empty. A
+ * truncate is a barrier: what came before it is flushed, then all rows are soft-deleted. Past the bound everything is
+ * flushed, inside the batch's transaction.
  */
 #include <assert.h>
 #include <string.h>
+#include <strings.h>
 #include <syslog.h>
 
 #include "connectors/writer/session.h"
@@ -36,6 +38,22 @@ void operations_table(Writer *writer, uint16_t id)
     writer->stale[id] = true;
 }
 
+/* Two tables of the source that the destination takes for one. */
+static int check_case(const Writer *writer, const Table *stream, Error *error)
+{
+    if (!writer->destination->names_ignore_case)
+        return 0;
+    for (size_t i = 0; i < writer->sequence.table_count; i++) {
+        const Table *other = sequence_table(&writer->sequence, (uint16_t)i);
+        if (other->id != stream->id && strcasecmp(other->name, stream->name) == 0)
+            return error_set(error, ERROR_CONFIGURATION,
+                             "tables \"%s\" and \"%s\" are the same to this destination; give one of them another name",
+                             sequence_table(&writer->sequence, MIN_OF(other->id, stream->id))->name,
+                             sequence_table(&writer->sequence, MAX_OF(other->id, stream->id))->name);
+    }
+    return 0;
+}
+
 static int target_get(Writer *writer, uint16_t id, Target **ret, Error *error)
 {
     assert(id < writer->target_count);
@@ -44,6 +62,8 @@ static int target_get(Writer *writer, uint16_t id, Target **ret, Error *error)
     int r = 0;
     if (!target) {
         bool drop = is_dropped(writer, stream->name);
+        if (check_case(writer, stream, error) < 0)
+            return -1;
         r = target_new(&writer->rules, stream, drop, &writer->targets[id], error);
         writer->batch_changed |= drop;
     } else if (writer->stale[id]) {
@@ -116,7 +136,7 @@ int operations_truncate(Writer *writer, uint16_t id, Error *error)
     if (target_get(writer, id, &target, error) < 0 ||
         target_flush(target, &writer->batch, &writer->batch_changed, error) < 0)
         return -1;
-    writer->batch_changed = true;
+    writer->batch_changed |= target->there;
     return target_soft_delete(target, &writer->batch, INT64_MAX, error);
 }
 

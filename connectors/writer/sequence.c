@@ -138,9 +138,10 @@ static bool size_is_good(const FrameColumn *column)
 static int check_columns(const Sequence *sequence, const Frame *frame, Error *error)
 {
     uint32_t count = frame->table.column_count;
-    if (count == 0)
+    /* Outside files a table may be known by its name alone, for a TRUNCATE. */
+    if (count == 0 && sequence->rules.files)
         return refuse_name(error, "no columns in table", frame->table.name);
-    _cleanup_(freep) FrameText *names = xmalloc(count * sizeof(*names));
+    _cleanup_(freep) FrameText *names = xmalloc((count + 1) * sizeof(*names));
     for (uint32_t i = 0; i < count; i++) {
         names[i] = frame->table.columns[i].name;
         if (!name_is_good(names[i]))
@@ -201,7 +202,7 @@ static int take_table(Sequence *sequence, const Frame *frame, Error *error)
         .id = id,
         .flags = frame->table.flags,
         .name = xstrndup(frame->table.name.data, frame->table.name.length),
-        .columns = xmalloc(count * sizeof(FrameColumn)),
+        .columns = xmalloc((count + 1) * sizeof(FrameColumn)),
         .column_count = count,
     };
     for (size_t i = 0; i < count; i++) {
@@ -385,6 +386,9 @@ static int take_rows(Sequence *sequence, const Frame *frame, Error *error)
     if (!(sequence->rules.operations & OPERATION_BIT(operation)))
         return error_set(error, ERROR_CONFIGURATION, "%s cannot %s rows yet (table \"%s\")",
                          sequence->rules.destination, operation_names[operation], table->table.name);
+    if (table->table.column_count == 0)
+        return error_set(error, ERROR_INTERNAL, "the worker broke the protocol: rows for table \"%s\" without columns",
+                         table->table.name);
     /* An upsert of a row without a key is told from others by all of its values. */
     if (operation != OPERATION_INSERT && operation != OPERATION_UPSERT && !table_has_key(&table->table))
         return error_set(error, ERROR_DATA, "table \"%s\" has no primary key: its rows cannot be %sd",

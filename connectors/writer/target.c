@@ -211,8 +211,8 @@ static int follow_column(Target *target, const FrameColumn *column, size_t *ret,
             return refuse_new(target, name, error);
         if (check_name(target, "column", name, error) < 0)
             return -1;
-        /* A table that is there has its key: a new column never joins it. */
-        *ret = column_append(target, name, kind, target->there ? 0 : column->flags & COLUMN_KEY);
+        /* A table that is there, or has rows, has its key: a new column never joins it. */
+        *ret = column_append(target, name, kind, target->there || target->keyed ? 0 : column->flags & COLUMN_KEY);
         return check_column_count(target, error);
     }
     *ret = i;
@@ -246,8 +246,16 @@ static int refuse_key(const Target *target, const Table *stream, Error *error)
 {
     _cleanup_(buffer_clear) Buffer here = { 0 }, there = { 0 };
     put_names(&here, stream, COLUMN_KEY, "");
+    if (buffer_length(&here) == 0)
+        buffer_append_string(&here, SYSTEM_COLUMN_ID);
     put_names(&there, &target->live, COLUMN_KEY, SYSTEM_COLUMN_START);
     _cleanup_(freep) char *here_text = buffer_take_string(&here), *there_text = buffer_take_string(&there);
+    if (target->keyed)
+        return error_set(
+            error, ERROR_CONFIGURATION,
+            "table \"%s\" had the primary key (%s) so far in this sync, and now has (%s); declare it before "
+            "the first row",
+            target->live.name, there_text, here_text);
     return error_set(error, ERROR_CONFIGURATION,
                      "table \"%s\" has the primary key (%s) in the destination and (%s) in the source; `wherryctl sync "
                      "%s --full --tables %s` makes the table anew",
@@ -303,7 +311,7 @@ static int system_columns(Target *target, bool keyless, Error *error)
         return error_set(error, ERROR_CONFIGURATION,
                          "table \"%s\" was made %s history; `wherryctl sync %s --full --tables %s` makes it anew",
                          target->live.name, history ? "without" : "with", target->rules->connection, target->live.name);
-    uint8_t key = target->there ? 0 : COLUMN_KEY;
+    uint8_t key = target->there || target->keyed ? 0 : COLUMN_KEY;
     target->id = system_column(target, SYSTEM_COLUMN_ID, string, keyless, key);
     target->start = system_column(target, SYSTEM_COLUMN_START, instant, history, key);
     target->end = system_column(target, SYSTEM_COLUMN_END, instant, history, 0);
@@ -316,16 +324,26 @@ static int system_columns(Target *target, bool keyless, Error *error)
 int target_follow(Target *target, const Table *stream, Error *error)
 {
     bool keyless = true;
+    if (!target->there && stream->column_count == 0)
+        return 0;
+    if (!target->there && !target->may_create)
+        return refuse_new(target, NULL, error);
     target->map = xrealloc(target->map, (stream->column_count + 1) * sizeof(*target->map));
     for (size_t i = 0; i < stream->column_count; i++) {
         keyless &= !(stream->columns[i].flags & COLUMN_KEY);
         if (follow_column(target, &stream->columns[i], &target->map[i], error) < 0)
             return -1;
     }
-    if (check_mapping(target, stream, error) < 0 || system_columns(target, keyless, error) < 0)
+    if (check_mapping(target, stream, error) < 0 ||
+        system_columns(target, keyless && stream->column_count > 0, error) < 0)
         return -1;
+    if (stream->column_count == 0)
+        return 0;
     collect_keys(target, stream);
-    return check_key(target, stream, error);
+    if (check_key(target, stream, error) < 0)
+        return -1;
+    target->keyed = true;
+    return 0;
 }
 
 static int target_describe(Target *target, const char *name, bool drop, Error *error)
@@ -339,10 +357,11 @@ static int target_describe(Target *target, const char *name, bool drop, Error *e
             return -1;
         target->there = false;
     }
+    target->may_create = drop || target->rules->policy == SCHEMA_ALLOW_ALL;
     if (!target->there) {
         table_clear(&target->live);
         target->live.name = xstrdup(name);
-        return drop || target->rules->policy == SCHEMA_ALLOW_ALL ? 0 : refuse_new(target, NULL, error);
+        return 0;
     }
     target->columns = xcalloc(target->live.column_count, sizeof(*target->columns));
     for (size_t i = 0; i < target->live.column_count; i++) {
@@ -443,6 +462,15 @@ static int take_values(Target *target, const Table *stream, RowCursor *cursor, E
     return 0;
 }
 
+/* With history: a version that differs in nothing from the one before is none. */
+static bool changes_nothing(const Target *target)
+{
+    for (size_t i = 0; i < target->live.column_count; i++)
+        if (target->columns[i].value.tag != VALUE_ABSENT && !(target->live.columns[i].flags & COLUMN_KEY))
+            return false;
+    return true;
+}
+
 int target_rows(Target *target, const Table *stream, const Frame *rows, uint64_t first_row, RowCursor *cursor,
                 uint32_t *row, size_t memory_max, Error *error)
 {
@@ -459,10 +487,10 @@ int target_rows(Target *target, const Table *stream, const Frame *rows, uint64_t
                                                                                   : target->columns[i].value;
         if (rows->rows.operation == OPERATION_UPSERT)
             coalescer_upsert(&target->rows, &target->key, values, count);
-        else if (rows->rows.operation == OPERATION_UPDATE)
-            coalescer_update(&target->rows, &target->key, values, count, target->rules->history);
-        else
+        else if (rows->rows.operation == OPERATION_DELETE)
             coalescer_delete(&target->rows, &target->key, values, count);
+        else if (!target->rules->history || !changes_nothing(target))
+            coalescer_update(&target->rows, &target->key, values, count, target->rules->history);
         target->operations++;
         ++*row;
         if (target_memory(target) > memory_max)
@@ -507,6 +535,8 @@ static int change_column(Target *target, size_t i, Buffer *plan, bool *ret_chang
 static int change_table(Target *target, Buffer *plan, bool *ret_changed, Error *error)
 {
     bool is_new = !target->there;
+    if (is_new && target->live.column_count == 0)
+        return 0;
     if (is_new) {
         *ret_changed = true;
         if (do_change(target, SCHEMA_CREATE, 0, plan, error) < 0)
@@ -717,6 +747,8 @@ int target_flush(Target *target, const Batch *batch, bool *ret_changed, Error *e
 
 int target_soft_delete(Target *target, const Batch *batch, int64_t before_us, Error *error)
 {
+    if (!target->there)
+        return 0;
     return target->rules->destination->soft_delete(target->rules->handle, &target->live, before_us, batch->started_us,
                                                    error);
 }

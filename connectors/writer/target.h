@@ -36,6 +36,8 @@ typedef struct Target {
     Table live; /* as it will be, column by column */
     TargetColumn *columns;
     bool there; /* the table is */
+    bool may_create;
+    bool keyed; /* KEYS is set: the key is what it is, for the rest of the sync */
     bool keyless;
     size_t *map; /* from the stream's columns to LIVE's */
     size_t *keys;
@@ -46,7 +48,8 @@ typedef struct Target {
     uint64_t operations; /* since the last flush */
 } Target;
 
-/* STREAM is the table as the worker describes it. DROP: what is there is dropped first. Inside a batch. */
+/* STREAM is the table as the worker describes it, maybe without a single column: then it is only to be truncated, and
+ * nothing is created where it is not there. DROP: what is there is dropped first. Inside a batch. */
 int target_new(const TargetRules *rules, const Table *stream, bool drop, Target **ret, Error *error);
 Target *target_free(Target *target);
 /* The worker has described the table anew. */

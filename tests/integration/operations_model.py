@@ -211,10 +211,12 @@ class Table:
         joined = ",".join(text(row.get(name, NULL)) for name in self.kinds)
         return hashlib.sha1(joined.encode("utf-8", "surrogatepass")).hexdigest().upper()
 
-    def apply(self, operation, row):
+    def apply(self, operation, row, now):
         for name, value in row.items():
             self.take(name, value)
-        key = self.identity(row)
+        self.change(operation, self.identity(row), row, now)
+
+    def change(self, operation, key, row, now):
         if operation == "upsert":
             self.rows[key] = {"values": dict(row), "deleted": False}
         elif key in self.rows and operation == "update":
@@ -222,16 +224,52 @@ class Table:
         elif key in self.rows:
             self.rows[key]["deleted"] = True
 
-    def truncate(self):
+    def truncate(self, now):
         for row in self.rows.values():
             row["deleted"] = True
 
+    def shown(self, values):
+        return {name: seen_as(values.get(name, NULL), kind) for name, kind in self.kinds.items()}
+
     def seen(self):
-        """Kinds by column, and rows: (identity, values by column, deleted)."""
+        """Kinds by column, and rows by identity: (values by column, deleted)."""
+        return self.kinds, {key: (self.shown(row["values"]), row["deleted"]) for key, row in self.rows.items()}
+
+
+class HistoryTable(Table):
+    """The same with `history: true`: of each identity a list of versions, {"values", "start", "end"}. A time is the number
+    of the batch: all that a batch does is done at one moment. An end is None, ("at", batch) or ("before", batch)."""
+
+    def change(self, operation, key, row, now):
+        versions = self.rows.setdefault(key, [])
+        active = versions[-1] if versions and versions[-1]["end"] is None else None
+        if operation == "upsert":
+            self.begin(versions, dict(row), now)
+        elif active and operation == "delete":
+            active["end"] = ("at", now)
+        elif active and set(row) - set(self.key):
+            self.begin(versions, {**active["values"], **row}, now)
+
+    @staticmethod
+    def begin(versions, values, now):
+        """The version before ends; one of the same batch never was."""
+        if versions and versions[-1]["start"] == now:
+            versions.pop()
+        if versions and versions[-1]["end"] in (None, ("at", now)):
+            versions[-1]["end"] = ("before", now)
+        versions.append({"values": values, "start": now, "end": None})
+
+    def truncate(self, now):
+        for versions in self.rows.values():
+            if versions and versions[-1]["end"] is None:
+                versions[-1]["end"] = ("at", now)
+
+    def seen(self):
+        """Kinds by column, and by identity the versions, oldest first: (values by column, start, end)."""
         rows = {}
-        for key, row in self.rows.items():
-            shown = {name: seen_as(row["values"].get(name, NULL), kind) for name, kind in self.kinds.items()}
-            rows[key] = (shown, row["deleted"])
+        for key, versions in self.rows.items():
+            if versions:
+                rows[key] = [(self.shown(v["values"]), v["start"], v["end"]) for v in versions]
         return self.kinds, rows
 
 
@@ -290,25 +328,29 @@ def encode(operations, end, first=0):
 
 
 class Model:
-    def __init__(self):
-        self.tables, self.state = {}, "{}"
+    def __init__(self, history=False):
+        self.tables, self.state, self.batch = {}, "{}", 0
+        self.kind = HistoryTable if history else Table
 
-    def run(self, operations):
-        """Yields itself after each checkpoint, with its state, and after the last operation."""
+    def run(self, operations, interval=0):
+        """Yields itself after each checkpoint, with its state, and after the last operation. Within an INTERVAL
+        checkpoints do not end a batch."""
         checkpoints = 0
+        self.batch += 1
         for operation in sensible(operations):
             if operation[0] == "table":
                 key = [c.name for c in operation[2] if c.flags & frames.KEY]
-                table = self.tables.setdefault(operation[1], Table(key))
+                table = self.tables.setdefault(operation[1], self.kind(key))
                 for column in operation[2]:
                     table.become(column.name, column.kind)
             elif operation[0] == "rows":
                 for row in operation[3]:
-                    self.tables[operation[1]].apply(operation[2], row)
+                    self.tables[operation[1]].apply(operation[2], row, self.batch)
             elif operation[0] == "truncate":
-                self.tables[operation[1]].truncate()
+                self.tables[operation[1]].truncate(self.batch)
             else:
                 checkpoints += 1
+                self.batch += interval == 0
                 self.state = json.dumps({"at": checkpoints})
                 yield self
         yield self
@@ -421,14 +463,37 @@ def random_operations(rng, shapes):
     return operations
 
 
+def random_rules(rng):
+    """A sync's bounds. A table's first row takes some 300 kB of the coalescer's memory: below that each row is flushed by
+    itself, and above, after those of a few tables."""
+    return {
+        "interval": rng.choice([0, 0, 60]),
+        "memory": rng.choice([1, 700_000, 1 << 20, 16 << 20]),
+        "end": rng.random() < 0.85,
+    }
+
+
+def random_group(rng, pools, count):
+    """COUNT sequences side by side, each on tables of its own, in syncs that they have in common: a process and a look at
+    the result cost more than what a sequence does. What is cut by one's checkpoints and bounds is cut for all."""
+    shapes = [
+        [Shape(rng, f"{number} {name}", pools) for name in rng.sample(["orders", "Items", "x"], rng.choice([1, 1, 2]))]
+        for number in range(count)
+    ]
+    return [
+        {**random_rules(rng), "operations": interleaved(rng, [random_operations(rng, own) for own in shapes])}
+        for _ in range(rng.choice([2, 3]))
+    ]
+
+
+def interleaved(rng, lists):
+    """All of them in one, each in its own order."""
+    turns = [number for number, items in enumerate(lists) for _ in items]
+    rng.shuffle(turns)
+    left = [iter(items) for items in lists]
+    return [next(left[number]) for number in turns]
+
+
 def random_sequence(rng, pools):
     shapes = [Shape(rng, name, pools) for name in rng.sample(["orders", "Items", "x y"], rng.choice([1, 1, 2, 3]))]
-    return [
-        {
-            "interval": rng.choice([0, 0, 60]),
-            "memory": rng.choice([1, 200, 1000, 1 << 20]),
-            "end": rng.random() < 0.85,
-            "operations": random_operations(rng, shapes),
-        }
-        for _ in range(rng.choice([1, 2, 3]))
-    ]
+    return [{**random_rules(rng), "operations": random_operations(rng, shapes)} for _ in range(rng.choice([1, 2, 3]))]

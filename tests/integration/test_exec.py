@@ -163,19 +163,16 @@ def test_a_truncate_takes_what_earlier_syncs_wrote(running):
     assert running.query("SELECT count(*) FROM free WHERE NOT _fivetran_deleted") == [(1,)]
 
 
-def test_a_truncate_of_an_unknown_table_needs_a_row_or_its_columns(running):
-    emitter(running, lines({"op": "truncate", "table": "t"}, {"op": "checkpoint", "state": {}}))
-    assert running.sync("emit", status=1)["error"].startswith(
-        'table "t": line 2: a truncate without a row after it needs to know the table: declare its columns, those of its key too'
-    )
+def test_a_truncate_needs_nothing_but_the_name(running):
+    emitter(running, lines({"op": "truncate", "table": "t"}, {"op": "checkpoint", "state": {"n": 1}}))
+    assert running.sync("emit")["checkpoints"] == 1
+    assert running.query("SELECT name FROM sqlite_schema WHERE name = 't'") == []
     emitter(running, lines({"op": "truncate", "table": "t"}, upsert(id=1, note="a")))
     running.sync("emit")
-    emitter(
-        running,
-        lines(KEYED.copy() | {"tables": [{"table": "t", "columns": {"id": "LONG"}}]}, {"op": "truncate", "table": "t"}),
-    )
+    emitter(running, lines({"op": "truncate", "table": "t"}))
     running.sync("emit")
     assert rows(running) == []
+    assert running.query("SELECT id, note FROM t") == [(1, "a")]
 
 
 def test_a_full_sync_of_some_tables_makes_them_anew(running):
@@ -518,6 +515,44 @@ def test_a_program_in_pipelines_d_sees_no_other_file_there(plain_wherry):
     plain_wherry.start()
     emitter(plain_wherry, SHELL + f"cat {plain_wherry.pipelines_dir}/emit.yaml", folder=plain_wherry.pipelines_dir)
     assert "Permission denied" in plain_wherry.sync("emit", status=1)["error"]
+
+
+def test_files_that_the_command_names_may_be_read(plain_wherry):
+    wherry = plain_wherry
+    wherry.start()
+    programs, data, others = (wherry.root / name for name in ("programs", "data", "others"))
+    for folder in (programs, data, others):
+        folder.mkdir()
+        (folder / "neighbour.py").write_text("VALUE = 1\n")
+    (data / "orders.csv").write_text("1234567")
+    (wherry.pipelines_dir / "programs").symlink_to(programs)
+    named, beside, below = data / "orders.csv", data / "neighbour.py", others / "neighbour.py"
+    secret = wherry.pipelines_dir / "emit.yaml"
+    script = f"""
+import neighbour
+for path in {[str(named), str(beside), str(below), str(secret)]}:
+    try:
+        outcome = str(len(open(path).read()))
+    except OSError as error:
+        outcome = type(error).__name__
+    say(op="upsert", table="tries", data={{"path": path, "outcome": outcome}})
+"""
+    (programs / "emit.py").write_text(PYTHON + script)
+    # a script by its relative name, a file and a folder by their full ones; the rest opens nothing
+    command = ["python3", "programs/emit.py", named, others, f"--file={beside}", data / "missing", ".", "..", "/", ""]
+    definition = {
+        "frequency": "manual",
+        "source": {"type": "exec", "command": [str(argument) for argument in command]},
+        "destination": {"type": "sqlite", "path": str(wherry.database)},
+    }
+    wherry.pipeline("emit", definition)
+    wherry.sync("emit")
+    assert dict(wherry.query("SELECT path, outcome FROM tries")) == {
+        str(named): "7",
+        str(beside): "PermissionError",
+        str(below): "10",
+        str(secret): "PermissionError",
+    }
 
 
 # --- the examples ---

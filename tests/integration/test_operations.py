@@ -1,8 +1,9 @@
 """Random operations, and what a destination makes of them: the same as a naive model in memory (operations_model.py).
 
 Each sequence is a few syncs, one after another, each a new process with its own memory bound and commit interval; after
-each of them tables, rows, kinds of columns and state are compared. The seed is printed, and WHERRY_TEST_SEED sets it;
-WHERRY_TEST_FULL=1 runs 10,000 sequences per destination instead of 300. What fails is made smaller before it is shown.
+each of them tables, rows, kinds of columns and state are compared, with `history: true` the versions of each row and
+their times, too. Ten sequences run side by side, on tables of their own. The seed is printed, and WHERRY_TEST_SEED sets
+it; WHERRY_TEST_FULL=1 runs 10,000 sequences per destination instead of 300. What fails is made smaller before it is shown.
 
 To run another destination against the model, write an adapter like Sqlite below (how it is started, how it is read back),
 and add it to ADAPTERS.
@@ -23,10 +24,11 @@ from pathlib import Path
 import frames
 import pytest
 from operations_duckdb import Duckdb
-from operations_model import Kind, Model, Pools, encode, json_meaning, random_sequence
+from operations_model import HistoryTable, Kind, Model, Pools, encode, json_meaning, random_group
 from operations_postgres import Postgres
 
 SEQUENCES = 10000 if os.environ.get("WHERRY_TEST_FULL") == "1" else 300
+SIDE_BY_SIDE = 10
 SHRINKING = 300  # runs at most, to make a failure smaller
 
 
@@ -122,16 +124,31 @@ ADAPTERS = [Sqlite, Postgres, Duckdb]
 
 # --- running and comparing ---
 
-SYSTEM = {"_fivetran_id": "string", "_fivetran_synced": "instant", "_fivetran_deleted": "boolean"}
+SYSTEM = {"_fivetran_id": "string", "_fivetran_synced": "instant"}
+DELETED = {"_fivetran_deleted": "boolean"}
+HISTORY = {"_fivetran_start": "instant", "_fivetran_end": "instant", "_fivetran_active": "boolean"}
+NEVER = (253402300799, 999000000)  # the end of what has not ended
+
+
+def own_columns(name, table, kinds, wanted_kinds, added):
+    """Those that the source has, in order; the others are the system's."""
+    own = {column: kind for column, kind in kinds.items() if not column.startswith("_fivetran_")}
+    system = {column: kind.type for column, kind in kinds.items() if column not in own}
+    assert list(own.items()) == list(wanted_kinds.items()), f"columns of {name!r}"
+    wanted = {column: kind for column, kind in SYSTEM.items() if column != "_fivetran_id" or not table.key}
+    assert system == wanted | added, f"columns of {name!r}"
+    return own
+
+
+def compare_values(name, key, own, row, values):
+    for column, value in values.items():
+        assert row[column] == value, f"column {column!r} ({own[column].type}) of row {key!r} of {name!r}"
 
 
 def compare_table(name, table, found):
     kinds, rows = found
-    own = {column: kind for column, kind in kinds.items() if column not in SYSTEM}
-    system = {column: kind.type for column, kind in kinds.items() if column in SYSTEM}
     wanted_kinds, wanted = table.seen()
-    assert list(own.items()) == list(wanted_kinds.items()), f"columns of {name!r}"
-    assert system == {column: kind for column, kind in SYSTEM.items() if column != "_fivetran_id" or not table.key}
+    own = own_columns(name, table, kinds, wanted_kinds, DELETED)
     seen = {}
     for row in rows:
         key = tuple(row[column] for column in table.key) if table.key else row["_fivetran_id"]
@@ -141,21 +158,66 @@ def compare_table(name, table, found):
     assert set(seen) == set(wanted), f"keys of {name!r}"
     for key, (values, deleted) in wanted.items():
         assert seen[key][1] == deleted, f"whether row {key!r} of {name!r} is deleted"
-        for column, value in values.items():
-            is_ = seen[key][0][column]
-            assert is_ == value, f"column {column!r} ({own[column].type}) of row {key!r} of {name!r}"
+        compare_values(name, key, own, seen[key][0], values)
+
+
+def microseconds(moment):
+    return moment[0] * 1_000_000 + moment[1] // 1000
+
+
+def compare_end(what, end, row, times):
+    assert row["_fivetran_active"] == (end is None), f"whether {what} is active"
+    if end is None:
+        assert row["_fivetran_end"] == NEVER, f"end of {what}"
+        return
+    later = 1000 if end[0] == "before" else 0
+    times.append((end[1], microseconds(row["_fivetran_end"]) + later, f"end of {what}"))
+
+
+def compare_versions(name, table, found, times):
+    """TIMES gets what the destination has for each batch's moment."""
+    kinds, rows = found
+    wanted_kinds, wanted = table.seen()
+    own = own_columns(name, table, kinds, wanted_kinds, HISTORY)
+    seen = {}
+    for row in sorted(rows, key=lambda row: row["_fivetran_start"]):
+        key = tuple(row[column] for column in table.key) if table.key else row["_fivetran_id"]
+        assert row["_fivetran_synced"] is not None
+        seen.setdefault(key, []).append(row)
+    assert set(seen) == set(wanted), f"keys of {name!r}"
+    for key, versions in wanted.items():
+        assert len(seen[key]) == len(versions), f"versions of row {key!r} of {name!r}"
+        for number, ((values, start, end), row) in enumerate(zip(versions, seen[key])):
+            what = f"version {number} of row {key!r} of {name!r}"
+            compare_values(name, key, own, row, values)
+            times.append((start, microseconds(row["_fivetran_start"]), f"start of {what}"))
+            compare_end(what, end, row, times)
+
+
+def compare_times(times):
+    """Each batch has one moment, and a later batch a later one."""
+    last = (0, 0)
+    for batch, moment, what in sorted(times):
+        assert batch == last[0] or moment > last[1], f"{what}: batch {batch} is not later than {last[0]}"
+        assert batch != last[0] or moment == last[1], f"{what}: another moment than the rest of batch {batch}"
+        last = batch, moment
 
 
 def compare(adapter, model):
-    found = adapter.tables()
+    found, times = adapter.tables(), []
     assert set(found) == set(model.tables), "tables"
     for name, table in model.tables.items():
-        compare_table(name, table, found[name])
+        if model.kind is HistoryTable:
+            compare_versions(name, table, found[name], times)
+        else:
+            compare_table(name, table, found[name])
+    compare_times(times)
     assert adapter.state() == model.state
 
 
-def configuration(adapter, run_id, interval, memory):
+def configuration(adapter, run_id, interval, memory, history=False):
     return {
+        "history": history,
         "connection": "model",
         "run_id": run_id,
         "files": False,
@@ -166,9 +228,9 @@ def configuration(adapter, run_id, interval, memory):
     }
 
 
-def sync(adapter, number, planned):
+def sync(adapter, number, planned, history):
     """One process, from BEGIN to its end."""
-    begin = configuration(adapter, f"run-{number}", planned["interval"], planned["memory"])
+    begin = configuration(adapter, f"run-{number}", planned["interval"], planned["memory"], history)
     writer = frames.Writer([str(adapter.program)], begin)
     try:
         writer.put(encode(planned["operations"], planned["end"]))
@@ -183,9 +245,9 @@ def sync(adapter, number, planned):
 
 def follow(adapter, model, number, planned):
     """Runs a sync on both sides. The model of what must be there: without END, what the last commit had."""
-    sync(adapter, number, planned)
+    sync(adapter, number, planned, model.kind is HistoryTable)
     before = copy.deepcopy(model)
-    states = [copy.deepcopy(state) for state in model.run(planned["operations"])]
+    states = [copy.deepcopy(state) for state in model.run(planned["operations"], planned["interval"])]
     if planned["end"]:
         return states[-1]
     # each checkpoint is committed by itself, or, within the interval, none was
@@ -193,10 +255,10 @@ def follow(adapter, model, number, planned):
     return checkpoints[-1] if checkpoints and planned["interval"] == 0 else before
 
 
-def failure(build, kind, sequence):
+def failure(build, kind, sequence, history):
     """What goes wrong with a sequence; None: nothing."""
     folder = tempfile.mkdtemp(prefix="wherry-operations-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
-    adapter, model = kind(build, folder), Model()
+    adapter, model = kind(build, folder), Model(history)
     try:
         for number, planned in enumerate(sequence):
             model = follow(adapter, model, number, planned)
@@ -216,6 +278,14 @@ def smaller(sequence):
     """The sequence with one thing left out, large things first."""
     for i in range(len(sequence)):
         yield sequence[:i] + sequence[i + 1 :]
+    names = sorted({operation[1] for planned in sequence for operation in planned["operations"] if operation[1:]})
+    for size in (8, 4, 2, 1):
+        for k in range(0, len(names), size) if size < len(names) else ():
+            gone = names[k : k + size]
+            yield [
+                {**planned, "operations": [o for o in planned["operations"] if not o[1:] or o[1] not in gone]}
+                for planned in sequence
+            ]
     for i, planned in enumerate(sequence):
         operations = planned["operations"]
         for size in (8, 4, 2, 1):
@@ -241,12 +311,12 @@ def smaller(sequence):
                 yield [*sequence[:i], {**planned, "operations": changed}, *sequence[i + 1 :]]
 
 
-def shrink(build, kind, sequence, why):
+def shrink(build, kind, sequence, history, why):
     left = SHRINKING
     while left > 0:
         for candidate in smaller(sequence):
             left -= 1
-            found = failure(build, kind, candidate)
+            found = failure(build, kind, candidate, history)
             if found:
                 sequence, why = candidate, found
                 break
@@ -258,15 +328,16 @@ def shrink(build, kind, sequence, why):
 
 
 @pytest.mark.timeout(7200)
+@pytest.mark.parametrize("history", [False, True], ids=["rows", "history"])
 @pytest.mark.parametrize("kind", ADAPTERS, ids=lambda kind: kind.name)
-def test_operations_mean_what_the_model_says(build, kind, capsys):
+def test_operations_mean_what_the_model_says(build, kind, history, capsys):
     seed = int(os.environ.get("WHERRY_TEST_SEED", random.SystemRandom().randrange(1 << 32)))
     pools = Pools(nul=kind.nul, nanoseconds=kind.nanoseconds)
     with capsys.disabled():
         print(f"\n{SEQUENCES} sequences of operations on {kind.name}, seed {seed}")
-    for number in range(SEQUENCES):
-        sequence = random_sequence(random.Random(f"{seed} {number}"), pools)
-        why = failure(build, kind, sequence)
+    for number in range(SEQUENCES // SIDE_BY_SIDE):
+        sequence = random_group(random.Random(f"{seed} {number}"), pools, SIDE_BY_SIDE)
+        why = failure(build, kind, sequence, history)
         if why:
-            sequence, why = shrink(build, kind, sequence, why)
-            pytest.fail(f"seed {seed}, sequence {number}: {why}\n{pprint.pformat(sequence, width=150)}", pytrace=False)
+            sequence, why = shrink(build, kind, sequence, history, why)
+            pytest.fail(f"seed {seed}, group {number}: {why}\n{pprint.pformat(sequence, width=150)}", pytrace=False)

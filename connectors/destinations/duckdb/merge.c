@@ -158,7 +158,8 @@ static int update_staged(const Merge *merge, const char *stage, Error *error)
 
 /* --- with history --- */
 
-/* The active rows that began before the staged ones end a millisecond before these begin. */
+/* The active rows that began before the staged ones end a millisecond before these begin. So do those that the same
+ * batch has ended: whether that is known here is a matter of flushes. */
 static int close_versions(const Merge *merge, const char *stage, Error *error)
 {
     _cleanup_(buffer_clear) Buffer sql = { 0 };
@@ -167,7 +168,10 @@ static int close_versions(const Merge *merge, const char *stage, Error *error)
                   " SET \"" SYSTEM_COLUMN_END "\" = s.c%zu - " MILLISECOND ", \"" SYSTEM_COLUMN_ACTIVE "\" = false",
                   merge->start);
     put_join(&sql, merge, "FROM", stage);
-    buffer_printf(&sql, " AND t.\"" SYSTEM_COLUMN_ACTIVE "\" AND t.\"" SYSTEM_COLUMN_START "\" < s.c%zu", merge->start);
+    buffer_printf(&sql,
+                  " AND (t.\"" SYSTEM_COLUMN_ACTIVE "\" OR t.\"" SYSTEM_COLUMN_END
+                  "\" = s.c%zu) AND t.\"" SYSTEM_COLUMN_START "\" < s.c%zu",
+                  merge->start, merge->start);
     return run(merge, &sql, NULL, error);
 }
 

@@ -229,25 +229,28 @@ static int remove_rows(Postgres *self, const Table *table, const Stage *stage, E
 
 /* --- with history --- */
 
-/* SET is what the active row of each staged key gets. */
-static int close_active(Postgres *self, const Table *table, const Stage *stage, const char *set, const char *where,
-                        Error *error)
+/* SET is what the row of each staged key gets that is as WHERE says. */
+static int close_rows(Postgres *self, const Table *table, const Stage *stage, const char *set, const char *where,
+                      Error *error)
 {
     _cleanup_(buffer_clear) Buffer sql = { 0 };
     buffer_append_string(&sql, "UPDATE ");
     quote_table(self, &sql, table->name);
     buffer_printf(&sql, " t SET %s FROM pg_temp.%s s WHERE ", set, stage->name);
     put_key_equal(&sql, table);
-    buffer_printf(&sql, " AND t." SYSTEM_COLUMN_ACTIVE "%s", where);
+    buffer_printf(&sql, " AND %s", where);
     return run(self, &sql, error);
 }
 
+/* A row that the same batch has ended is closed as if it had not: whether that is known here is a matter of flushes. */
 static int upsert_history(Postgres *self, const Table *table, const Stage *stage, Error *error)
 {
-    if (close_active(self, table, stage,
-                     SYSTEM_COLUMN_END " = s." SYSTEM_COLUMN_START " - interval '1 millisecond', " SYSTEM_COLUMN_ACTIVE
-                                       " = false",
-                     " AND t." SYSTEM_COLUMN_START " < s." SYSTEM_COLUMN_START, error) < 0)
+    if (close_rows(self, table, stage,
+                   SYSTEM_COLUMN_END " = s." SYSTEM_COLUMN_START " - interval '1 millisecond', " SYSTEM_COLUMN_ACTIVE
+                                     " = false",
+                   "(t." SYSTEM_COLUMN_ACTIVE " OR t." SYSTEM_COLUMN_END " = s." SYSTEM_COLUMN_START
+                   ") AND t." SYSTEM_COLUMN_START " < s." SYSTEM_COLUMN_START,
+                   error) < 0)
         return -1;
     return upsert(self, table, stage, error);
 }
@@ -279,10 +282,10 @@ static int update_history(Postgres *self, const Table *table, PgTable *slot, Err
 
 static int delete_history(Postgres *self, const Table *table, const Stage *stage, Error *error)
 {
-    return close_active(self, table, stage,
-                        SYSTEM_COLUMN_END " = s." SYSTEM_COLUMN_START ", " SYSTEM_COLUMN_ACTIVE
-                                          " = false, " SYSTEM_COLUMN_SYNCED " = s." SYSTEM_COLUMN_SYNCED,
-                        "", error);
+    return close_rows(self, table, stage,
+                      SYSTEM_COLUMN_END " = s." SYSTEM_COLUMN_START ", " SYSTEM_COLUMN_ACTIVE
+                                        " = false, " SYSTEM_COLUMN_SYNCED " = s." SYSTEM_COLUMN_SYNCED,
+                      "t." SYSTEM_COLUMN_ACTIVE, error);
 }
 
 /* Each key is staged once in all, so the order of the three is nobody's concern; but an UPDATE with history uses the

@@ -18,11 +18,13 @@ static void put_began_before(Buffer *sql, const Keyed *keyed)
     buffer_printf(sql, " AND rtrim(\"" SYSTEM_COLUMN_START "\", 'Z') < rtrim(?%zu, 'Z')", keyed->start + 1);
 }
 
+/* One that the same batch has ended is closed as if it had not: whether that is known here is a matter of flushes. */
 static void build_close(Buffer *sql, const Keyed *keyed, const Table *table)
 {
     sqlite_put_update(sql, table);
     buffer_printf(sql, "\"" SYSTEM_COLUMN_END "\" = ?%zu, \"" SYSTEM_COLUMN_ACTIVE "\" = 0", 2 * keyed->count + 1);
-    put_active(sql, keyed, table);
+    sqlite_put_where_key(sql, keyed, table);
+    buffer_printf(sql, " AND (\"" SYSTEM_COLUMN_ACTIVE "\" OR \"" SYSTEM_COLUMN_END "\" = ?%zu)", keyed->start + 1);
     put_began_before(sql, keyed);
 }
 
