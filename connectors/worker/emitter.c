@@ -11,8 +11,8 @@
  * taken back. Columns are only ever added at the end, so that what the pipe knows stays true.
  *
  * A row of nothing but NULL cannot be sent before its table has a column, and waits for the first; so does a
- * truncate of a table that was not declared. Where no row comes before the checkpoint, the truncate goes with the table's
- * name alone.
+ * truncate of a table that was not declared. Where no row comes before the checkpoint, the truncate goes with the
+ * table's name alone.
  */
 #include "connectors/worker/emitter.h"
 
