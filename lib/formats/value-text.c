@@ -2,6 +2,7 @@
  * The one text of each value, and values as a wider kind keeps them. A float's text is the shortest that reads back as
  * the same double, written without an exponent; JSON is parsed and written anew, with its keys in order.
  */
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <yyjson.h>
@@ -45,7 +46,8 @@ static void put_float(Buffer *text, double number)
         return;
     }
     char shown[FLOAT_TEXT_MAX], digits[FLOAT_TEXT_MAX];
-    for (int precision = 15; precision <= 17; precision++) {
+    /* every text of DBL_DIG digits is one of a double's, but where doubles are denormal */
+    for (int precision = fabs(number) < DBL_MIN ? 1 : DBL_DIG; precision <= DBL_DECIMAL_DIG; precision++) {
         snprintf(shown, sizeof(shown), "%.*e", precision - 1, fabs(number));
         if (strtod(shown, NULL) == fabs(number))
             break;

@@ -2,6 +2,7 @@
 
 import datetime
 import re
+import struct
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,14 +15,23 @@ KINDS = {
     "BOOLEAN": "boolean", "DATE": "date", "TIMESTAMP": "datetime", "TIMESTAMP WITH TIME ZONE": "instant",
     "JSON": "json", "BLOB": "binary",
 }  # fmt: skip
-# Read as what Python holds in full: times as microseconds, decimals and the shortest text of a single as text.
+# Read as what Python holds in full: times as microseconds, decimals as text.
 READ = {
     "datetime": "epoch_us({})",
     "instant": "epoch_us({})",
-    "real": "{}::VARCHAR",
     "decimal": "{}::VARCHAR",
     "json": "{}::VARCHAR",
 }
+
+
+def single(number):
+    """The double nearest to the shortest text of the single that is nearest to NUMBER."""
+    packed = struct.pack("<f", number)
+    for digits in range(1, 10):
+        shown = float(f"{struct.unpack('<f', packed)[0]:.{digits}g}")
+        if abs(shown) < 3.4028236e38 and struct.pack("<f", shown) == packed:
+            return shown
+    raise ValueError(number)
 
 
 class Duckdb:
@@ -89,7 +99,7 @@ class Duckdb:
         if kind.type == "decimal":
             return Decimal(stored)
         if kind.type == "real":
-            return float(stored) + 0.0
+            return single(stored) + 0.0
         if kind.type == "date":
             return (stored - EPOCH.date()).days
         if kind.type in ("datetime", "instant"):

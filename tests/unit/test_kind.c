@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -166,6 +167,8 @@ static void test_a_wider_kind_keeps_the_value(void **state)
 
 static void test_texts(void **state)
 {
+    char least[330]; /* 5e-324, of which a text of 15 digits has the same double */
+    snprintf(least, sizeof(least), "0.%0323d5", 0);
     const struct {
         Value value;
         const char *text;
@@ -178,6 +181,7 @@ static void test_texts(void **state)
         { { .tag = VALUE_FLOAT, .number = -0.0 }, "0" },
         { { .tag = VALUE_FLOAT, .number = 0.1 + 0.2 }, "0.30000000000000004" },
         { { .tag = VALUE_FLOAT, .number = -1.5e-7 }, "-0.00000015" },
+        { { .tag = VALUE_FLOAT, .number = 0x1p-1074 }, least },
         { { .tag = VALUE_FLOAT, .number = 1e22 }, "10000000000000000000000" },
         { { .tag = VALUE_FLOAT, .number = 123456.75 }, "123456.75" },
         { text_value(VALUE_DECIMAL, "-007.500"), "-7.5" },

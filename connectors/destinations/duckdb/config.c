@@ -76,7 +76,7 @@ static void complete_path(json_t *destination, KeyReport *report)
     const char *at = url ? "destination.url" : "destination.path";
     if (file && file[strlen(file) - 1] == '/')
         key_problem(report, at, "the database is a file, not a folder");
-    else if (file && strlen(file) + strlen(".wal.checkpoint") >= PATH_MAX)
+    else if (file && strlen(file) + strlen(".wherry-unfinished.wal.checkpoint") >= PATH_MAX)
         key_problem(report, at, "longer than a path may be");
 }
 

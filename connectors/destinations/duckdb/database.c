@@ -23,7 +23,8 @@
 
 #define MEMORY_LIMIT (UINT64_C(512) << 20)
 #define THREADS_MAX 4
-#define IDLE_NS 200000 /* between two looks at a task that another thread works on */
+#define UNFINISHED ".wherry-unfinished" /* after its name: a database that is being made */
+#define IDLE_NS 200000                  /* between two looks at a task that another thread works on */
 
 /* --- before the sandbox --- */
 
@@ -246,6 +247,7 @@ static int set_options(DuckDb *self, duckdb_config config, Error *error)
         { "autoinstall_known_extensions", "false" },
         { "autoload_known_extensions", "false" },
         { "allow_persistent_secrets", "false" },
+        { "lock_configuration", "true" }, /* the last one */
     };
     for (size_t i = 0; i < ELEMENTSOF(options); i++)
         if (self->library->set_config(config, options[i].name, options[i].value) != DuckDBSuccess)
@@ -270,10 +272,10 @@ static int open_file(DuckDb *self, const char *path, Error *error)
 }
 
 /* DuckDB refuses a file of which only a part was written when its maker died: a new one is made whole under another
- * name first. Where somebody else was quicker, theirs stays. */
+ * name first, which is Wherry's alone. Where somebody else was quicker, theirs stays. */
 static int make_database(DuckDb *self, Error *error)
 {
-    _cleanup_(freep) char *path = xasprintf("%s.new", self->path);
+    _cleanup_(freep) char *path = xasprintf("%s" UNFINISHED, self->path);
     _cleanup_(freep) char *wal = xasprintf("%s.wal", path);
     unlink(path);
     unlink(wal);

@@ -8,7 +8,9 @@
 #include "connectors/writer/destination.h"
 #include "lib/system/duckdb-library.h"
 
-#define PARAMETERS_MAX 8
+/* What every row of a file has beside the columns of the configuration. */
+#define COLUMN_HASH "_source_file_hash"
+#define COLUMN_TIME "_ingested_at"
 
 /* What a statement's $1, $2 … are. */
 typedef struct Parameter {
@@ -45,6 +47,7 @@ typedef struct Sink {
     SinkColumn *columns; /* owned */
     size_t column_count; /* of the table's, without what is added */
     bool masked;         /* after each of the columns' values comes a BOOLEAN: it is given */
+    bool keys_only;      /* its columns are those of the table's key */
     size_t unflushed;    /* bytes */
 } Sink;
 

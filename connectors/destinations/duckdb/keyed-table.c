@@ -30,7 +30,7 @@ static void add_column(Table *table, const FrameColumn *column)
         (FrameText){ xstrndup(column->name.data, column->name.length), column->name.length };
 }
 
-static Table copy_table(const Table *table)
+Table duck_copy_table(const Table *table)
 {
     Table copy = { .flags = table->flags, .name = xstrdup(table->name) };
     for (size_t i = 0; i < table->column_count; i++)
@@ -120,7 +120,7 @@ static int read_facts(DuckDb *self, Table *table, Error *error)
     _cleanup_(rows_clear) Rows rows = { 0 };
     const Parameter parameters[] = { TEXT_PARAMETER(self->schema), TEXT_PARAMETER(table->name) };
     if (duck_query(self,
-                   "SELECT column_name, fact FROM _wherry_columns WHERE table_name = $2 UNION ALL"
+                   "SELECT column_name, fact FROM _wherry_columns WHERE lower(table_name) = lower($2) UNION ALL"
                    " SELECT unnest(constraint_column_names), 'key' FROM duckdb_constraints() WHERE database_name ="
                    " current_database() AND schema_name = $1 AND table_name = $2 AND constraint_type = 'PRIMARY KEY'",
                    parameters, ELEMENTSOF(parameters), &rows, "read a table's key", error) < 0)
@@ -151,7 +151,7 @@ int duck_describe(void *destination, const char *name, Table *ret, bool *ret_fou
     _cleanup_(table_clear) Table table = { .name = xstrdup(there) };
     if (read_columns(self, &table, error) < 0 || (self->own_tables && read_facts(self, &table, error) < 0))
         return -1;
-    keyed->current = copy_table(&table);
+    keyed->current = duck_copy_table(&table);
     *ret = table;
     table = (Table){ 0 };
     *ret_found = true;
@@ -165,8 +165,15 @@ static int set_fact(DuckDb *self, const char *table, const char *column, const c
     const Parameter parameters[] = { TEXT_PARAMETER(table), TEXT_PARAMETER(column), TEXT_PARAMETER(fact) };
     const char *sql = is_so ? "INSERT INTO _wherry_columns (table_name, column_name, fact) VALUES ($1, $2, $3)"
                               " ON CONFLICT DO NOTHING"
-                            : "DELETE FROM _wherry_columns WHERE table_name = $1 AND column_name = $2 AND fact = $3";
+                            : "DELETE FROM _wherry_columns WHERE lower(table_name) = lower($1) AND lower(column_name) ="
+                              " lower($2) AND fact = $3";
     return duck_run(self, sql, parameters, ELEMENTSOF(parameters), NULL, "note a column's facts", error);
+}
+
+static int forget_facts(DuckDb *self, const char *table, Error *error)
+{
+    return duck_run(self, "DELETE FROM _wherry_columns WHERE lower(table_name) = lower($1)", &TEXT_PARAMETER(table), 1,
+                    NULL, "note a column's facts", error);
 }
 
 static int set_facts(DuckDb *self, const char *table, const FrameColumn *column, Error *error)
@@ -177,6 +184,79 @@ static int set_facts(DuckDb *self, const char *table, const FrameColumn *column,
     if ((column->flags & COLUMN_INEXACT) && set_fact(self, table, name, "inexact", true, error) < 0)
         return -1;
     return duck_is_any_decimal(kind_of(column)) ? set_fact(self, table, name, "decimal", true, error) : 0;
+}
+
+/* --- what a table has besides its columns --- */
+
+/* Of a table that somebody else made. */
+typedef struct Extra {
+    char **defaults; /* owned, and each; of each column its expression, or NULL */
+    size_t default_count;
+    Buffer constraints; /* ", PRIMARY KEY(a), CHECK((b > 0))" */
+    Buffer afterwards;  /* statements, each with its NUL: indexes, comments */
+} Extra;
+
+static void extra_clear(Extra *extra)
+{
+    for (size_t i = 0; i < extra->default_count; i++)
+        free(extra->defaults[i]);
+    free(extra->defaults);
+    buffer_clear(&extra->constraints);
+    buffer_clear(&extra->afterwards);
+}
+
+#define OF_TABLE " database_name = current_database() AND schema_name = $1 AND table_name = $2"
+#define SQL_NAME(column) "'\"' || replace(" column ", '\"', '\"\"') || '\"'"
+#define SQL_TEXT(column) "'''' || replace(" column ", '''', '''''') || ''''"
+
+/* NOT NULL is a column's own: see put_declared(). */
+static const char extra_query[] =
+    "SELECT 1::BIGINT, column_default, column_index FROM duckdb_columns() WHERE" OF_TABLE
+    " UNION ALL SELECT 2, constraint_text, constraint_index FROM duckdb_constraints() WHERE" OF_TABLE
+    " AND constraint_type <> 'NOT NULL'"
+    " UNION ALL SELECT 3, sql, index_oid FROM duckdb_indexes() WHERE" OF_TABLE " AND sql IS NOT NULL"
+    " UNION ALL SELECT 4, 'COMMENT ON TABLE ' || " SQL_NAME("table_name") " || ' IS ' || " SQL_TEXT(
+        "comment") ", 0"
+                   " FROM duckdb_tables() WHERE" OF_TABLE " AND comment IS NOT NULL"
+                   " UNION ALL SELECT 4, 'COMMENT ON COLUMN ' || " SQL_NAME("table_name") " || '.' || " SQL_NAME(
+                       "column_name") " || ' IS ' || " SQL_TEXT("comment") ", column_index FROM duckdb_columns() "
+                                                                           "WHERE" OF_TABLE
+                                                                           " AND comment IS NOT NULL ORDER BY 1, 3";
+
+static int read_extra(DuckDb *self, const char *table, Extra *ret, Error *error)
+{
+    _cleanup_(rows_clear) Rows rows = { 0 };
+    const Parameter parameters[] = { TEXT_PARAMETER(self->schema), TEXT_PARAMETER(table) };
+    if (duck_query(self, extra_query, parameters, ELEMENTSOF(parameters), &rows, "read a table's constraints", error) <
+        0)
+        return -1;
+    while (rows_next(&rows)) {
+        _cleanup_(freep) char *text = rows_text(&rows, 1);
+        int64_t part = rows_integer(&rows, 0);
+        if (part == 1) {
+            ret->defaults = xrealloc(ret->defaults, (ret->default_count + 1) * sizeof(*ret->defaults));
+            ret->defaults[ret->default_count++] = take_ptr(text);
+        } else if (part == 2 && text) {
+            buffer_printf(&ret->constraints, ", %s", text);
+        } else if (text) {
+            buffer_append(&ret->afterwards, text, strlen(text) + 1);
+        }
+    }
+    return 0;
+}
+
+/* Where an index or a constraint hangs on a table, DuckDB does not change the type of its columns. */
+static int is_bound(DuckDb *self, const char *table, bool *ret, Error *error)
+{
+    _cleanup_(rows_clear) Rows rows = { 0 };
+    const Parameter parameters[] = { TEXT_PARAMETER(self->schema), TEXT_PARAMETER(table) };
+    if (duck_query(self,
+                   "SELECT 1 FROM duckdb_constraints() WHERE" OF_TABLE " AND constraint_type <> 'NOT NULL'"
+                   " UNION ALL SELECT 1 FROM duckdb_indexes() WHERE" OF_TABLE,
+                   parameters, ELEMENTSOF(parameters), &rows, "read a table's constraints", error) < 0)
+        return -1;
+    *ret = rows_next(&rows);
+    return 0;
 }
 
 /* --- statements: run, or told --- */
@@ -199,7 +279,8 @@ static void put_declared(Buffer *sql, const FrameColumn *column)
                   column->flags & (COLUMN_KEY | COLUMN_REQUIRED) ? " NOT NULL" : "");
 }
 
-static int create(DuckDb *self, const Table *table, const char *name, Buffer *plan, Error *error)
+/* Makes TABLE under NAME, with what EXTRA has besides. */
+static int create(DuckDb *self, const Table *table, const char *name, const Extra *extra, Buffer *plan, Error *error)
 {
     _cleanup_(buffer_clear) Buffer sql = { 0 };
     buffer_append_string(&sql, "CREATE TABLE ");
@@ -207,34 +288,22 @@ static int create(DuckDb *self, const Table *table, const char *name, Buffer *pl
     for (size_t i = 0; i < table->column_count; i++) {
         buffer_append_string(&sql, i == 0 ? " (" : ", ");
         put_declared(&sql, &table->columns[i]);
+        if (extra && i < extra->default_count && extra->defaults[i])
+            buffer_printf(&sql, " DEFAULT (%s)", extra->defaults[i]);
     }
+    if (extra)
+        buffer_append(&sql, buffer_bytes(&extra->constraints), buffer_length(&extra->constraints));
     buffer_append_string(&sql, ")");
     return run_statement(self, &sql, plan, error);
 }
 
-/* The statements that make the table's indexes, which go with it. */
-static int read_indexes(DuckDb *self, const char *table, Buffer *ret, Error *error)
+static int make_afterwards(DuckDb *self, const Extra *extra, Buffer *plan, Error *error)
 {
-    _cleanup_(rows_clear) Rows rows = { 0 };
-    const Parameter parameters[] = { TEXT_PARAMETER(self->schema), TEXT_PARAMETER(table) };
-    if (duck_query(self,
-                   "SELECT sql FROM duckdb_indexes() WHERE database_name = current_database() AND schema_name = $1"
-                   " AND table_name = $2 AND sql IS NOT NULL",
-                   parameters, ELEMENTSOF(parameters), &rows, "read a table's indexes", error) < 0)
-        return -1;
-    while (rows_next(&rows)) {
-        _cleanup_(freep) char *sql = rows_text(&rows, 0);
-        buffer_append(ret, sql, strlen(sql) + 1);
-    }
-    return 0;
-}
-
-static int make_indexes(DuckDb *self, const Buffer *indexes, Buffer *plan, Error *error)
-{
-    const char *at = (const char *)buffer_bytes(indexes), *end = at + buffer_length(indexes);
+    const char *at = (const char *)buffer_bytes(&extra->afterwards), *end = at + buffer_length(&extra->afterwards);
     for (; at < end; at += strlen(at) + 1) {
         _cleanup_(buffer_clear) Buffer sql = { 0 };
-        buffer_append(&sql, at, strcspn(at, ";"));
+        size_t n = strlen(at);
+        buffer_append(&sql, at, n - (n > 0 && at[n - 1] == ';'));
         if (run_statement(self, &sql, plan, error) < 0)
             return -1;
     }
@@ -247,9 +316,9 @@ static int make_indexes(DuckDb *self, const Buffer *indexes, Buffer *plan, Error
 static int recreate(DuckDb *self, const char *name, const Table *next, size_t widened, Kind from, bool added,
                     Buffer *plan, Error *error)
 {
-    _cleanup_(buffer_clear) Buffer indexes = { 0 };
+    _cleanup_(extra_clear) Extra extra = { 0 };
     _cleanup_(buffer_clear) Buffer sql = { 0 };
-    if (read_indexes(self, name, &indexes, error) < 0 || create(self, next, NEW_TABLE, plan, error) < 0)
+    if (read_extra(self, name, &extra, error) < 0 || create(self, next, NEW_TABLE, &extra, plan, error) < 0)
         return -1;
     buffer_append_string(&sql, "INSERT INTO \"" NEW_TABLE "\" SELECT ");
     for (size_t i = 0; i < next->column_count; i++) {
@@ -273,7 +342,7 @@ static int recreate(DuckDb *self, const char *name, const Table *next, size_t wi
         return -1;
     buffer_append_string(&sql, "ALTER TABLE \"" NEW_TABLE "\" RENAME TO ");
     duck_quote(&sql, name);
-    return run_statement(self, &sql, plan, error) < 0 ? -1 : make_indexes(self, &indexes, plan, error);
+    return run_statement(self, &sql, plan, error) < 0 ? -1 : make_afterwards(self, &extra, plan, error);
 }
 
 static void put_alter(Buffer *sql, const char *name)
@@ -314,7 +383,10 @@ static int widen(DuckDb *self, KeyedTable *keyed, const FrameColumn *column, Kin
         return -1;
     if (strcmp(duck_declaration(from, old), duck_declaration(to, new)) == 0)
         return 0;
-    if (keyed->state == TABLE_DIRTY) {
+    bool bound = false;
+    if (keyed->state != TABLE_DIRTY && is_bound(self, keyed->name, &bound, error) < 0)
+        return -1;
+    if (keyed->state == TABLE_DIRTY || bound) {
         keyed->state = TABLE_OWN;
         return recreate(self, keyed->name, &keyed->current, i, from, false, plan, error);
     }
@@ -330,9 +402,12 @@ static int widen(DuckDb *self, KeyedTable *keyed, const FrameColumn *column, Kin
 static int make(DuckDb *self, KeyedTable *keyed, const Table *table, Buffer *plan, Error *error)
 {
     table_clear(&keyed->current);
-    keyed->current = copy_table(table);
+    keyed->current = duck_copy_table(table);
     keyed->state = TABLE_OWN;
-    if (create(self, table, table->name, plan, error) < 0)
+    if (create(self, table, table->name, NULL, plan, error) < 0)
+        return -1;
+    /* somebody may have dropped the table that had this name before */
+    if (!plan && forget_facts(self, keyed->name, error) < 0)
         return -1;
     for (size_t i = 0; !plan && i < table->column_count; i++)
         if (set_facts(self, keyed->name, &table->columns[i], error) < 0)
@@ -370,6 +445,5 @@ int duck_drop(void *destination, const char *name, Error *error)
     if (run_statement(self, &sql, NULL, error) < 0)
         return -1;
     table_clear(&duck_keyed(self, name)->current);
-    return duck_run(self, "DELETE FROM _wherry_columns WHERE lower(table_name) = lower($1)", &TEXT_PARAMETER(name), 1,
-                    NULL, "note a column's facts", error);
+    return forget_facts(self, name, error);
 }

@@ -13,7 +13,7 @@ typedef enum TableState {
 
 struct KeyedTable {
     char *name;    /* owned */
-    Table current; /* owned: as it is there */
+    Table current; /* owned: as it is there; of a file of changes: as configured */
     TableState state;
     Sink sinks[_OPERATION_MAX]; /* into the staging tables */
     bool staged[_OPERATION_MAX];
@@ -28,6 +28,7 @@ void duck_put_widened(Buffer *sql, const char *column, Kind from, Kind to);
 
 /* --- keyed-table.c --- */
 KeyedTable *duck_keyed(DuckDb *self, const char *name); /* made where it is not there yet */
+Table duck_copy_table(const Table *table);
 int duck_describe(void *destination, const char *name, Table *ret, bool *ret_found, Error *error);
 int duck_change(void *destination, const Table *table, const SchemaChange *change, Buffer *plan, Error *error);
 int duck_drop(void *destination, const char *name, Error *error);
@@ -37,4 +38,6 @@ void duck_keyed_reset(DuckDb *self);
 /* --- merge.c --- */
 int duck_stage(DuckDb *self, const Table *table, const Frame *rows, uint64_t first_row, Error *error);
 int duck_merge(void *destination, const Table *table, Error *error);
+/* The end of a file of changes: what was staged since its begin is merged. */
+int duck_merge_file(DuckDb *self, const Batch *batch, Error *error);
 int duck_soft_delete(void *destination, const Table *table, int64_t before_us, int64_t at_us, Error *error);

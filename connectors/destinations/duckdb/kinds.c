@@ -6,6 +6,7 @@
  * values get in a VARCHAR column are those of value_text(), written in SQL: an ALTER is replayed from the WAL by
  * whichever program opens the database next, so it must not call a function of ours.
  */
+#include <float.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -57,12 +58,38 @@ bool duck_declared_kind(const char *declared, Kind *ret)
 
 /* --- widening --- */
 
-/* EXPRESSION with each @ replaced by COLUMN. */
-static void put_for(Buffer *sql, const char *expression, const char *column)
+/* The double nearest to the shortest text of a single, not to the single itself. DuckDB's own text of one is not always
+ * the shortest. */
+static void put_single(Buffer *sql, const char *column)
+{
+    buffer_append_string(sql, "CAST(CASE ");
+    for (int digits = 1; digits <= FLT_DECIMAL_DIG; digits++) {
+        _cleanup_(freep) char *text = xasprintf("printf('%%.%dg', CAST(%s AS DOUBLE))", digits, column);
+        if (digits < FLT_DECIMAL_DIG)
+            buffer_printf(sql, "WHEN CAST(%s AS FLOAT) = %s THEN %s ", text, column, text);
+        else
+            buffer_printf(sql, "ELSE %s END AS DOUBLE)", text);
+    }
+}
+
+static void put_operand(Buffer *sql, const char *column, Kind from)
+{
+    if (from.type != COLUMN_REAL) {
+        duck_quote(sql, column);
+        return;
+    }
+    _cleanup_(buffer_clear) Buffer quoted = { 0 };
+    duck_quote(&quoted, column);
+    _cleanup_(freep) char *name = buffer_take_string(&quoted);
+    put_single(sql, name);
+}
+
+/* EXPRESSION with each @ replaced by the operand. */
+static void put_for(Buffer *sql, const char *expression, const char *column, Kind from)
 {
     for (const char *c = expression; *c; c++) {
         if (*c == '@')
-            duck_quote(sql, column);
+            put_operand(sql, column, from);
         else
             buffer_append(sql, c, 1);
     }
@@ -77,9 +104,11 @@ static void put_for(Buffer *sql, const char *expression, const char *column)
     " + 1, '0') ELSE left(" FLOAT_DIGITS ", " FLOAT_EXPONENT " + 1) || '.' || substr(" FLOAT_DIGITS            \
     ", " FLOAT_EXPONENT " + 2) END"
 #define FLOAT_SMALL "'0.' || repeat('0', -" FLOAT_EXPONENT " - 1) || " FLOAT_DIGITS
+/* What may have been an integer, or still become one, is written as that integer. */
 static const char float_text[] =
-    "CASE WHEN @ IS NULL THEN NULL WHEN @ = 0 THEN '0' WHEN NOT contains(" FLOAT_TEXT
-    ", 'e') THEN regexp_replace(" FLOAT_TEXT ", '[.]0$', '') ELSE CASE WHEN @ < 0 THEN '-' ELSE '' END || CASE"
+    "CASE WHEN @ IS NULL THEN NULL WHEN abs(@) < 9223372036854775808 AND @ = trunc(@) THEN"
+    " CAST(CAST(@ AS BIGINT) AS VARCHAR) WHEN NOT contains(" FLOAT_TEXT ", 'e') THEN regexp_replace(" FLOAT_TEXT
+    ", '[.]0$', '') ELSE CASE WHEN @ < 0 THEN '-' ELSE '' END || CASE"
     " WHEN " FLOAT_EXPONENT " < 0 THEN " FLOAT_SMALL " ELSE " FLOAT_LARGE " END END";
 
 /* A space for the T, microseconds as six digits. */
@@ -94,7 +123,9 @@ static const char *text_of(Kind kind)
 {
     switch (kind.type) {
     case COLUMN_DECIMAL:
-        return kind.scale > 0 ? "rtrim(rtrim(CAST(@ AS VARCHAR), '0'), '.')" : "CAST(@ AS VARCHAR)";
+        /* ".50" where all digits are after the point */
+        return kind.scale > 0 ? "rtrim(rtrim(regexp_replace(CAST(@ AS VARCHAR), '^(-?)[.]', '\\10.'), '0'), '.')"
+                              : "CAST(@ AS VARCHAR)";
     case COLUMN_REAL:
     case COLUMN_FLOAT:
         return float_text;
@@ -114,10 +145,9 @@ void duck_put_widened(Buffer *sql, const char *column, Kind from, Kind to)
     char declaration[DUCK_DECLARATION_MAX];
     duck_declaration(to, declaration);
     if (to.type == COLUMN_STRING || duck_is_any_decimal(to)) {
-        put_for(sql, text_of(from), column);
+        put_for(sql, text_of(from), column, from);
         return;
     }
-    /* the double nearest to the single's shortest text, not to the single */
-    put_for(sql, from.type == COLUMN_REAL ? "CAST(CAST(@ AS VARCHAR) AS " : "CAST(@ AS ", column);
+    put_for(sql, "CAST(@ AS ", column, from);
     buffer_printf(sql, "%s)", declaration);
 }

@@ -245,8 +245,8 @@ int duck_commit(void *destination, const Batch *batch, Error *error)
 {
     DuckDb *self = destination;
     int64_t now_us = clock_wall_us();
-    if (duck_finish_files(self, error) < 0 || write_state(self, batch, now_us, error) < 0 ||
-        (batch->is_file && write_file(self, batch, now_us, error) < 0))
+    if (duck_finish_files(self, error) < 0 || duck_merge_file(self, batch, error) < 0 ||
+        write_state(self, batch, now_us, error) < 0 || (batch->is_file && write_file(self, batch, now_us, error) < 0))
         return -1;
     if (duck_execute(self, "COMMIT", "commit", error) < 0)
         return -1;

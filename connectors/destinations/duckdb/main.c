@@ -3,7 +3,8 @@
 
 static int duck_write(void *destination, const Table *table, const Frame *rows, uint64_t first_row, Error *error)
 {
-    if (rows->rows.operation == OPERATION_INSERT)
+    const DuckDb *self = destination;
+    if (rows->rows.operation == OPERATION_INSERT && !self->cdc)
         return duck_write_file(destination, table, rows, first_row, error);
     return duck_stage(destination, table, rows, first_row, error);
 }

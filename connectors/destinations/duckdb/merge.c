@@ -5,6 +5,10 @@
  * An UPSERT is DELETE and INSERT, since a whole row replaces a whole row; an UPDATE sets each column to the staged
  * value where a mask says that there is one. A staging table's columns are c0, c1, … and m0, m1, … so that no name of
  * the table's own can meet one of ours.
+ *
+ * A file of changes comes in small chunks of keys to delete and rows to insert. A join reads all of the table's keys,
+ * so what these chunks hold waits until the file ends: each key comes once in it, and the chunks may as well be one.
+ * Temporary tables that outgrow DuckDB's memory limit lie on disk.
  */
 #include <string.h>
 
@@ -16,7 +20,8 @@ typedef struct Merge {
     DuckDb *self;
     const Table *table;
     bool history;
-    size_t start; /* COLUMN_START's place; none: SIZE_MAX */
+    size_t start;      /* COLUMN_START's place; none: SIZE_MAX */
+    const Batch *file; /* of changes; else NULL */
 } Merge;
 
 static bool is_named(const Table *table, size_t i, const char *name)
@@ -47,12 +52,16 @@ static int open_stage(DuckDb *self, KeyedTable *keyed, const Table *table, Opera
     _cleanup_(buffer_clear) Buffer sql = { 0 };
     _cleanup_(freep) char *stage = staging_name(self, keyed, operation);
     bool masked = operation == OPERATION_UPDATE;
+    bool keys_only = operation == OPERATION_DELETE && !(table->flags & TABLE_HISTORY);
+    const char *separator = "";
     buffer_printf(&sql, "CREATE TEMP TABLE \"%s\" AS SELECT ", stage);
     for (size_t i = 0; i < table->column_count; i++) {
-        if (i > 0)
-            buffer_append_string(&sql, ", ");
+        if (keys_only && !(table->columns[i].flags & COLUMN_KEY))
+            continue;
+        buffer_append_string(&sql, separator);
         duck_quote(&sql, table->columns[i].name.data);
         buffer_printf(&sql, masked ? " AS c%zu, true AS m%zu" : " AS c%zu", i, i);
+        separator = ", ";
     }
     buffer_append_string(&sql, " FROM ");
     duck_quote(&sql, table->name);
@@ -65,6 +74,7 @@ static int open_stage(DuckDb *self, KeyedTable *keyed, const Table *table, Opera
     if (sink_open(self, sink, "temp", "main", stage, NULL, 0, error) < 0)
         return -1;
     sink->masked = masked;
+    sink->keys_only = keys_only;
     return 0;
 }
 
@@ -74,6 +84,8 @@ int duck_stage(DuckDb *self, const Table *table, const Frame *rows, uint64_t fir
     Operation operation = rows->rows.operation;
     if (!keyed->staged[operation] && open_stage(self, keyed, table, operation, error) < 0)
         return -1;
+    if (self->cdc && keyed->current.column_count == 0)
+        keyed->current = duck_copy_table(table);
     return sink_rows(self, &keyed->sinks[operation], table, rows, first_row, error);
 }
 
@@ -115,16 +127,24 @@ static int run(const Merge *merge, Buffer *sql, uint64_t *ret_changed, Error *er
 static int insert_staged(const Merge *merge, const char *stage, Error *error)
 {
     _cleanup_(buffer_clear) Buffer sql = { 0 };
+    const Batch *file = merge->file;
     buffer_append_string(&sql, "INSERT INTO ");
     duck_quote(&sql, merge->table->name);
     for (size_t i = 0; i < merge->table->column_count; i++) {
         buffer_append_string(&sql, i == 0 ? " (" : ", ");
         put_column(&sql, merge, i);
     }
+    buffer_append_string(&sql, file ? ", \"" COLUMN_HASH "\", \"" COLUMN_TIME "\"" : "");
     for (size_t i = 0; i < merge->table->column_count; i++)
         buffer_printf(&sql, i == 0 ? ") SELECT s.c%zu" : ", s.c%zu", i);
-    buffer_printf(&sql, " FROM temp.main.\"%s\" AS s", stage);
-    return run(merge, &sql, NULL, error);
+    buffer_printf(&sql, "%s FROM temp.main.\"%s\" AS s", file ? ", $1, $2" : "", stage);
+    if (!file)
+        return run(merge, &sql, NULL, error);
+    char hash[SHA256_TEXT_SIZE];
+    sha256_text(file->file_hash, hash);
+    const Parameter parameters[] = { TEXT_PARAMETER(hash), TIMESTAMP_PARAMETER(file->started_us) };
+    _cleanup_(freep) char *text = buffer_take_string(&sql);
+    return duck_run(merge->self, text, parameters, ELEMENTSOF(parameters), NULL, "merge rows", error);
 }
 
 static int delete_staged(const Merge *merge, const char *stage, Error *error)
@@ -229,6 +249,8 @@ static int end_versions(const Merge *merge, const char *stage, Error *error)
 static int apply(const Merge *merge, Operation operation, const char *stage, Error *error)
 {
     switch (operation) {
+    case OPERATION_INSERT:
+        return insert_staged(merge, stage, error);
     case OPERATION_UPSERT:
         if (merge->history)
             return replace_versions(merge, stage, error);
@@ -263,6 +285,8 @@ int duck_merge(void *destination, const Table *table, Error *error)
 {
     DuckDb *self = destination;
     KeyedTable *keyed = duck_keyed(self, table->name);
+    if (self->cdc)
+        return 0; /* it waits for the end of the file */
     Merge merge = { .self = self, .table = table, .history = table->flags & TABLE_HISTORY, .start = SIZE_MAX };
     if (merge.history)
         merge.start = place_of(table, SYSTEM_COLUMN_START);
@@ -270,6 +294,20 @@ int duck_merge(void *destination, const Table *table, Error *error)
     for (Operation operation = OPERATION_INSERT; operation < _OPERATION_MAX; operation++)
         if (keyed->staged[operation] && merge_stage(&merge, keyed, operation, error) < 0)
             return -1;
+    return 0;
+}
+
+int duck_merge_file(DuckDb *self, const Batch *batch, Error *error)
+{
+    static const Operation order[] = { OPERATION_DELETE, OPERATION_INSERT };
+    for (size_t i = 0; self->cdc && i < self->keyed_count; i++) {
+        KeyedTable *keyed = self->keyed[i];
+        Merge merge = { .self = self, .table = &keyed->current, .start = SIZE_MAX, .file = batch };
+        for (size_t k = 0; k < ELEMENTSOF(order); k++)
+            if (keyed->staged[order[k]] && merge_stage(&merge, keyed, order[k], error) < 0)
+                return -1;
+        table_clear(&keyed->current);
+    }
     return 0;
 }
 

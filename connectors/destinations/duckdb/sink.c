@@ -316,15 +316,19 @@ static int fill_row(Sink *sink, const Table *table, RowCursor *cursor, idx_t row
 {
     size_t step = sink->masked ? 2 : 1;
     Value value = { 0 };
+    SinkColumn *column = sink->columns;
     for (size_t i = 0; i < table->column_count; i++) {
         if (!row_cursor_value(cursor, &value))
             return error_set(error, ERROR_INTERNAL, "a row ends before its last column");
-        if (__builtin_expect(put_value(&sink->columns[i * step], row, &value, error) < 0, 0)) {
+        if (sink->keys_only && !(table->columns[i].flags & COLUMN_KEY))
+            continue;
+        if (__builtin_expect(put_value(column, row, &value, error) < 0, 0)) {
             describe_value(&value, error);
             return error_at_column(error, table->columns[i].name.data);
         }
         if (sink->masked)
-            ((bool *)sink->columns[i * step + 1].data)[row] = value.tag != VALUE_ABSENT;
+            ((bool *)column[1].data)[row] = value.tag != VALUE_ABSENT;
+        column += step;
     }
     return 0;
 }

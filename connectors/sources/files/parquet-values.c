@@ -64,8 +64,10 @@ static size_t decimal_text(Int128 value, unsigned scale, char ret[static NUMBER_
 /* The fewest digits that lead back to the same float. */
 static size_t float_text(double value, bool single, char ret[static NUMBER_TEXT_MAX])
 {
-    int n = 0, last = single ? FLT_DECIMAL_DIG : DBL_DECIMAL_DIG;
-    for (int digits = single ? FLT_DIG : DBL_DIG; digits <= last; digits++) {
+    int n = 0, first = single ? FLT_DIG : DBL_DIG, last = single ? FLT_DECIMAL_DIG : DBL_DECIMAL_DIG;
+    if (fabs(value) < (single ? FLT_MIN : DBL_MIN))
+        first = 1; /* denormal */
+    for (int digits = first; digits <= last; digits++) {
         n = snprintf(ret, NUMBER_TEXT_MAX, "%.*g", digits, value);
         if (single ? strtof(ret, NULL) == (float)value : strtod(ret, NULL) == value)
             break;
