@@ -6,18 +6,14 @@
  * made (it costs an index that is kept in memory), but taken where it is there, as is its INTEGER where a new table has
  * BIGINT: a number that does not fit is then an error that names its row. A decimal column may be any DECIMAL(p,s).
  */
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "connectors/destinations/duckdb/internal.h"
+#include "connectors/writer/guard.h"
 
 #define COLUMN_ID "_id"
 #define COLUMN_HASH "_source_file_hash"
 #define COLUMN_TIME "_ingested_at"
-
-static const char *const own_columns[] = { COLUMN_ID, COLUMN_HASH, COLUMN_TIME };
 
 static const char *sql_type(ColumnType type)
 {
@@ -66,97 +62,46 @@ static bool type_fits(ColumnType type, const char *there)
     return type == COLUMN_TIMESTAMP && strcmp(there, "TIMESTAMP WITH TIME ZONE") == 0;
 }
 
-/* --- names --- */
-
-static int check_names(const Table *table, Error *error)
-{
-    for (size_t i = 0; i < table->column_count; i++) {
-        const char *name = table->columns[i].name.data;
-        for (size_t k = 0; k < ELEMENTSOF(own_columns); k++)
-            if (strcasecmp(name, own_columns[k]) == 0)
-                return error_set(error, ERROR_CONFIGURATION,
-                                 "table \"%s\": column \"%s\" is one that Wherry adds; give yours another name",
-                                 table->name, name);
-        for (size_t k = 0; k < i; k++)
-            if (strcasecmp(name, table->columns[k].name.data) == 0)
-                return error_set(error, ERROR_CONFIGURATION,
-                                 "table \"%s\": columns \"%s\" and \"%s\" are the same to DuckDB", table->name,
-                                 table->columns[k].name.data, name);
-    }
-    return 0;
-}
-
 /* --- the schema guard --- */
 
-typedef struct Guard {
-    const Table *table;
-    bool *found; /* per column of the configuration */
-    bool found_own[ELEMENTSOF(own_columns)];
-    Buffer differences;
-} Guard;
-
-static void differ(Guard *guard, const char *format, ...) _public_printf_(2, 3);
-static void differ(Guard *guard, const char *format, ...)
+static void put_type(Buffer *text, const FrameColumn *column)
 {
-    va_list arguments;
-    va_start(arguments, format);
-    char text[512];
-    vsnprintf(text, sizeof(text), format, arguments);
-    va_end(arguments);
-    if (buffer_length(&guard->differences) > 0)
-        buffer_append_string(&guard->differences, "; ");
-    buffer_append_string(&guard->differences, text);
+    buffer_append_string(text, sql_type(column->type));
 }
 
-static void compare_own(Guard *guard, size_t which, const char *name, const char *type, bool has_default)
+enum { OWN_ID, OWN_HASH, OWN_TIME };
+static const GuardOwn own_columns[] = {
+    [OWN_ID] = { COLUMN_ID, "BIGINT", NULL },
+    [OWN_HASH] = { COLUMN_HASH, "VARCHAR", "\"" COLUMN_HASH "\" (VARCHAR)" },
+    [OWN_TIME] = { COLUMN_TIME, "TIMESTAMP", "\"" COLUMN_TIME "\" (TIMESTAMP)" },
+};
+static const GuardRules guard_rules = {
+    .ignore_case = true, .own = own_columns, .own_count = ELEMENTSOF(own_columns), .put_type = put_type
+};
+
+static bool own_type_fits(size_t own, const char *there)
 {
-    guard->found_own[which] = true;
-    if (strcmp(own_columns[which], COLUMN_ID) == 0) {
-        if (!has_default)
-            differ(guard, "column \"" COLUMN_ID "\" has no default (nextval of a sequence) there");
-    } else if (strcmp(own_columns[which], COLUMN_HASH) == 0) {
-        if (strcmp(type, "VARCHAR") != 0)
-            differ(guard, "column \"%s\" is %s there, VARCHAR here", name, type);
-    } else if (strcmp(type, "TIMESTAMP") != 0 && strcmp(type, "TIMESTAMP WITH TIME ZONE") != 0) {
-        differ(guard, "column \"%s\" is %s there, TIMESTAMP here", name, type);
-    }
+    return own == OWN_ID || strcmp(there, own_columns[own].type) == 0 ||
+           (own == OWN_TIME && strcmp(there, "TIMESTAMP WITH TIME ZONE") == 0);
 }
 
 static void compare_column(Guard *guard, const char *name, const char *type, bool has_default)
 {
-    for (size_t k = 0; k < ELEMENTSOF(own_columns); k++)
-        if (strcasecmp(name, own_columns[k]) == 0) {
-            compare_own(guard, k, name, type, has_default);
-            return;
-        }
-    for (size_t i = 0; i < guard->table->column_count; i++) {
-        const FrameColumn *column = &guard->table->columns[i];
-        if (strcasecmp(name, column->name.data) != 0)
-            continue;
-        guard->found[i] = true;
-        if (!type_fits(column->type, type))
-            differ(guard, "column \"%s\" is %s there, %s here", name, type, sql_type(column->type));
+    size_t i;
+    GuardPlace place = guard_find(guard, name, type, &i);
+    if (place == GUARD_EXTRA)
         return;
-    }
-    differ(guard, "extra column \"%s\" (%s)", name, type);
-}
-
-static void compare_missing(Guard *guard)
-{
-    for (size_t i = 0; i < guard->table->column_count; i++)
-        if (!guard->found[i])
-            differ(guard, "missing column \"%s\" (%s)", guard->table->columns[i].name.data,
-                   sql_type(guard->table->columns[i].type));
-    for (size_t k = 1; k < ELEMENTSOF(own_columns); k++)
-        if (!guard->found_own[k])
-            differ(guard, "missing column \"%s\" (%s)", own_columns[k], k == 1 ? "VARCHAR" : "TIMESTAMP");
+    if (place == GUARD_OWN ? !own_type_fits(i, type) : !type_fits(guard->table->columns[i].type, type))
+        guard_differs_in_type(guard, place, i, name, type);
+    else if (place == GUARD_OWN && i == OWN_ID && !has_default)
+        guard_differs(guard, "column \"" COLUMN_ID "\" has no default (nextval of a sequence) there");
 }
 
 static int guard_table(DuckDb *self, const Table *table, const char *there, Error *error)
 {
-    Guard guard = { .table = table };
-    _cleanup_(freep) bool *found = guard.found = xcalloc(table->column_count, sizeof(*found));
+    _cleanup_(guard_clear) Guard guard = guard_begin(&guard_rules, table);
     _cleanup_(rows_clear) Rows rows = { 0 };
+    _cleanup_(freep) char *where = xasprintf("in \"%s\"", self->path);
     const Parameter parameters[] = { TEXT_PARAMETER(self->schema), TEXT_PARAMETER(there) };
     if (duck_query(self,
                    "SELECT column_name, data_type, column_default IS NOT NULL FROM duckdb_columns() WHERE"
@@ -167,14 +112,7 @@ static int guard_table(DuckDb *self, const Table *table, const char *there, Erro
         _cleanup_(freep) char *name = rows_text(&rows, 0), *type = rows_text(&rows, 1);
         compare_column(&guard, name ? name : "", type ? type : "", rows_integer(&rows, 2) != 0);
     }
-    compare_missing(&guard);
-    _cleanup_(freep) char *differences = buffer_take_string(&guard.differences);
-    if (!*differences)
-        return 0;
-    return error_set(error, ERROR_CONFIGURATION,
-                     "table \"%s\" in \"%s\" has other columns than the configuration: %s; change one of them, or "
-                     "choose another table",
-                     table->name, self->path, differences);
+    return guard_end(&guard, where, error);
 }
 
 /* --- making --- */
@@ -213,8 +151,8 @@ int duck_ensure_table(void *destination, const Table *table, const Batch *batch,
 {
     DuckDb *self = destination;
     _cleanup_(freep) char *there = NULL;
-    if (check_names(table, error) < 0 || duck_own_table(self, table->name, true, error) < 0 ||
-        duck_find_table(self, table->name, &there, error) < 0)
+    if (guard_check_names(&guard_rules, table, "DuckDB", error) < 0 ||
+        duck_own_table(self, table->name, true, error) < 0 || duck_find_table(self, table->name, &there, error) < 0)
         return -1;
     /* what was appended under the columns before must be in the table before it is looked at */
     if (sink_finish(self, sink_of(self, table->id), error) < 0)

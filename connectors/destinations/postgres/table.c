@@ -9,12 +9,11 @@
  * load, and at later commits told to look at the ranges that are new, which nobody else might do. The planner takes
  * scattered hashes for scattered rows, hence enable_seqscan while we delete.
  */
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "connectors/destinations/postgres/merge.h"
 #include "connectors/destinations/postgres/postgres.h"
+#include "connectors/writer/guard.h"
 
 #define COLUMN_ID "_id"
 #define COLUMN_HASH "_source_file_hash"
@@ -92,19 +91,29 @@ int postgres_check_names(const Table *table, Error *error)
     return 0;
 }
 
+/* What Wherry, or Filedge, adds to tables of files. */
+static void put_type(Buffer *text, const FrameColumn *column)
+{
+    pg_type_put(text, column->type, column->precision, column->scale);
+}
+
+enum { OWN_ID, OWN_HASH, OWN_TIME };
+static const GuardOwn own_columns[] = {
+    [OWN_ID] = { COLUMN_ID, "bigint", NULL },
+    [OWN_HASH] = { COLUMN_HASH, "text", COLUMN_HASH " (text)" },
+    [OWN_TIME] = { COLUMN_TIME, "timestamp with time zone", COLUMN_TIME " (timestamp with time zone)" },
+};
+static const GuardRules guard_rules = { .own = own_columns,
+                                        .own_count = ELEMENTSOF(own_columns),
+                                        .put_type = put_type };
+
 static int check_file_names(const Table *table, Error *error)
 {
-    static const char *const own[] = { COLUMN_ID, COLUMN_HASH, COLUMN_TIME, NULL };
     if (table->column_count > COLUMNS_MAX - 2)
         return error_set(error, ERROR_CONFIGURATION,
                          "table \"%s\" has %zu columns; PostgreSQL's have at most %d, of which two are ours",
                          table->name, table->column_count, COLUMNS_MAX);
-    for (size_t i = 0; i < table->column_count; i++)
-        if (is_one_of(table->columns[i].name.data, own))
-            return error_set(error, ERROR_CONFIGURATION,
-                             "table \"%s\": column \"%s\" is one that Wherry adds; give yours another name",
-                             table->name, table->columns[i].name.data);
-    return 0;
+    return guard_check_names(&guard_rules, table, "PostgreSQL", error);
 }
 
 int postgres_find_table(Postgres *self, const char *name, uint32_t *ret_oid, Error *error)
@@ -138,35 +147,6 @@ int postgres_find_table(Postgres *self, const char *name, uint32_t *ret_oid, Err
 
 /* --- the schema guard --- */
 
-typedef struct Guard {
-    const Table *table;
-    bool is_file;
-    PgTable *slot;
-    bool *found; /* per column of the configuration */
-    bool found_own[3];
-    Buffer differences;
-} Guard;
-
-static void differ(Guard *guard, const char *format, ...) _public_printf_(2, 3);
-static void differ(Guard *guard, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    char text[512];
-    vsnprintf(text, sizeof(text), format, arguments);
-    va_end(arguments);
-    if (buffer_length(&guard->differences) > 0)
-        buffer_append_string(&guard->differences, "; ");
-    buffer_append_string(&guard->differences, text);
-}
-
-static char *type_text(const FrameColumn *column)
-{
-    _cleanup_(buffer_clear) Buffer text = { 0 };
-    pg_type_put(&text, column->type, column->precision, column->scale);
-    return buffer_take_string(&text);
-}
-
 /* The columns of a row of columns_sql. */
 enum { THERE_NAME, THERE_OID, THERE_MODIFIER, THERE_TYPE, THERE_GENERATED, THERE_DEFAULT };
 static const char columns_sql[] =
@@ -180,106 +160,66 @@ static bool is_true(const PGresult *result, int row, int column)
     return *PQgetvalue(result, row, column) == 't';
 }
 
-/* One of those that Wherry, or Filedge, adds; false: it is none. */
-static bool compare_own(Guard *guard, const PGresult *result, int row, bool known, const PgColumn *there)
+/* One of those that Wherry, or Filedge, adds. */
+static void compare_own(Guard *guard, size_t i, const PGresult *result, int row, const PgColumn *there)
 {
-    static const struct {
-        const char *name;
-        PgType type, narrow;
-        const char *text;
-    } own[] = { { COLUMN_ID, PG_INT8, PG_INT4, "bigint" },
-                { COLUMN_HASH, PG_TEXT, PG_TEXT, "text" },
-                { COLUMN_TIME, PG_TIMESTAMPTZ, PG_TIMESTAMPTZ, "timestamp with time zone" } };
-    const char *name = PQgetvalue(result, row, THERE_NAME), *type = PQgetvalue(result, row, THERE_TYPE);
-    for (size_t i = 0; guard->is_file && i < ELEMENTSOF(own); i++) {
-        if (strcmp(name, own[i].name) != 0)
-            continue;
-        guard->found_own[i] = true;
-        if (!known || (there->type != own[i].type && there->type != own[i].narrow))
-            differ(guard, "column \"%s\" is %s there, %s here", name, type, own[i].text);
-        else if (i == 0 && !is_true(result, row, THERE_DEFAULT))
-            differ(guard, "column \"" COLUMN_ID "\" has no default there: nobody fills it");
-        return true;
-    }
-    return false;
+    static const PgType types[][2] = { [OWN_ID] = { PG_INT8, PG_INT4 },
+                                       [OWN_HASH] = { PG_TEXT, PG_TEXT },
+                                       [OWN_TIME] = { PG_TIMESTAMPTZ, PG_TIMESTAMPTZ } };
+    if (!there || (there->type != types[i][0] && there->type != types[i][1]))
+        guard_differs_in_type(guard, GUARD_OWN, i, PQgetvalue(result, row, THERE_NAME),
+                              PQgetvalue(result, row, THERE_TYPE));
+    else if (i == OWN_ID && !is_true(result, row, THERE_DEFAULT))
+        guard_differs(guard, "column \"" COLUMN_ID "\" has no default there: nobody fills it");
 }
 
-static void compare_column(Guard *guard, const PGresult *result, int row)
+static void compare_column(Guard *guard, PgTable *slot, const PGresult *result, int row)
 {
     const char *name = PQgetvalue(result, row, THERE_NAME), *type = PQgetvalue(result, row, THERE_TYPE);
     uint32_t oid = (uint32_t)strtoul(PQgetvalue(result, row, THERE_OID), NULL, 10);
     PgColumn there = { 0 };
     bool known = pg_column_from(oid, (int32_t)strtol(PQgetvalue(result, row, THERE_MODIFIER), NULL, 10), &there);
-    if (compare_own(guard, result, row, known, &there))
+    size_t i;
+    GuardPlace place = guard_find(guard, name, type, &i);
+    if (place == GUARD_OWN)
+        compare_own(guard, i, result, row, known ? &there : NULL);
+    if (place != GUARD_TABLE)
         return;
-    for (size_t i = 0; i < guard->table->column_count; i++) {
-        const FrameColumn *column = &guard->table->columns[i];
-        if (strcmp(name, column->name.data) != 0)
-            continue;
-        guard->found[i] = true;
-        there.strip_nul = guard->slot->columns[i].strip_nul;
-        guard->slot->columns[i] = there;
-        _cleanup_(freep) char *here = type_text(column);
-        if (is_true(result, row, THERE_GENERATED))
-            differ(guard, "column \"%s\" is generated there", name);
-        else if (!known || !pg_type_fits_file(column->type, oid, &there))
-            differ(guard, "column \"%s\" is %s there, %s here", name, type, here);
-        return;
-    }
-    differ(guard, "extra column \"%s\" (%s)", name, type);
+    there.strip_nul = slot->columns[i].strip_nul;
+    slot->columns[i] = there;
+    if (is_true(result, row, THERE_GENERATED))
+        guard_differs(guard, "column \"%s\" is generated there", name);
+    else if (!known || !pg_type_fits_file(guard->table->columns[i].type, oid, &there))
+        guard_differs_in_type(guard, place, i, name, type);
 }
 
-static void compare_missing(Guard *guard)
+static int compare_table(Postgres *self, const Table *table, PgTable *slot, uint32_t oid, Error *error)
 {
-    static const char *const own[] = { NULL, COLUMN_HASH " (text)", COLUMN_TIME " (timestamp with time zone)" };
-    for (size_t i = 0; i < guard->table->column_count; i++) {
-        _cleanup_(freep) char *type = type_text(&guard->table->columns[i]);
-        if (!guard->found[i])
-            differ(guard, "missing column \"%s\" (%s)", guard->table->columns[i].name.data, type);
-    }
-    for (size_t i = 1; guard->is_file && i < ELEMENTSOF(own); i++)
-        if (!guard->found_own[i])
-            differ(guard, "missing column %s", own[i]);
-}
-
-static int compare_table(Postgres *self, Guard *guard, uint32_t oid, Error *error)
-{
+    _cleanup_(guard_clear) Guard guard = guard_begin(&guard_rules, table);
     _cleanup_(result_clearp) PGresult *result = NULL;
     _cleanup_(freep) char *text = xasprintf("%u", oid);
+    _cleanup_(freep) char *where = xasprintf("in schema \"%s\" of %s", self->schema, self->place);
     const char *const parameters[] = { text };
     if (postgres_query(self, columns_sql, 1, parameters, &result, "read a table's columns", error) < 0)
         return -1;
     for (int row = 0; row < PQntuples(result); row++)
-        compare_column(guard, result, row);
-    compare_missing(guard);
-    if (buffer_length(&guard->differences) == 0)
-        return 0;
-    _cleanup_(freep) char *differences = buffer_take_string(&guard->differences);
-    return error_set(error, ERROR_CONFIGURATION,
-                     "table \"%s\" in schema \"%s\" of %s has other columns than the configuration: %s; change one of "
-                     "them, or choose another table",
-                     guard->table->name, self->schema, self->place, differences);
+        compare_column(&guard, slot, result, row);
+    return guard_end(&guard, where, error);
 }
 
 /* Locked first, as the load will lock it: what is checked here stays so. */
-static int guard_table(Postgres *self, const Table *table, PgTable *slot, uint32_t oid, bool is_file, Error *error)
+static int guard_table(Postgres *self, const Table *table, PgTable *slot, uint32_t oid, Error *error)
 {
     _cleanup_(freep) char *lock = with_table(self, "LOCK TABLE %T IN ROW EXCLUSIVE MODE", table->name);
-    Guard guard = { .table = table, .is_file = is_file, .slot = slot };
     self->phase = "waiting for a lock";
     int r = postgres_execute(self, lock, "lock a table", error);
     self->phase = "loading";
-    if (r < 0)
-        return -1;
-    _cleanup_(freep) bool *found = guard.found = xcalloc(table->column_count, sizeof(*found));
-    r = compare_table(self, &guard, oid, error);
-    buffer_clear(&guard.differences);
-    return r;
+    return r < 0 ? -1 : compare_table(self, table, slot, oid, error);
 }
 
 /* --- making --- */
 
-static int create_table(Postgres *self, const Table *table, bool is_file, Error *error)
+static int create_table(Postgres *self, const Table *table, Error *error)
 {
     _cleanup_(buffer_clear) Buffer sql = { 0 };
     buffer_append_string(&sql, "CREATE TABLE ");
@@ -290,8 +230,7 @@ static int create_table(Postgres *self, const Table *table, bool is_file, Error 
         buffer_append_string(&sql, " ");
         pg_type_put(&sql, table->columns[i].type, table->columns[i].precision, table->columns[i].scale);
     }
-    buffer_append_string(
-        &sql, is_file ? ", " COLUMN_HASH " text NOT NULL, " COLUMN_TIME " timestamp with time zone NOT NULL)" : ")");
+    buffer_append_string(&sql, ", " COLUMN_HASH " text NOT NULL, " COLUMN_TIME " timestamp with time zone NOT NULL)");
     _cleanup_(freep) char *text = buffer_take_string(&sql);
     return postgres_execute(self, text, "create a table", error);
 }
@@ -313,7 +252,7 @@ int postgres_ensure_table(void *destination, const Table *table, const Batch *ba
     Postgres *self = destination;
     uint32_t oid;
     if (postgres_copy_end(self, error) < 0 || postgres_check_names(table, error) < 0 ||
-        (batch->is_file && check_file_names(table, error) < 0) || postgres_lock(self, error) < 0 ||
+        check_file_names(table, error) < 0 || postgres_lock(self, error) < 0 ||
         postgres_own_table(self, table->name, error) < 0 || postgres_find_table(self, table->name, &oid, error) < 0)
         return -1;
     PgTable *slot = postgres_slot(self, table);
@@ -325,10 +264,8 @@ int postgres_ensure_table(void *destination, const Table *table, const Batch *ba
                                        .scale = column->scale,
                                        .strip_nul = self->strip_nul };
     }
-    if (batch->is_file)
-        encode_file_fields(self, batch);
-    return oid > 0 ? guard_table(self, table, slot, oid, batch->is_file, error)
-                   : create_table(self, table, batch->is_file, error);
+    encode_file_fields(self, batch);
+    return oid > 0 ? guard_table(self, table, slot, oid, error) : create_table(self, table, error);
 }
 
 /* --- the index, and what a file replaces --- */
