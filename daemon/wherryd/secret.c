@@ -246,18 +246,25 @@ static void mask_decoded(Mask *mask, const char *text, size_t n)
     mask_add(mask, decoded);
 }
 
-/* libpq's other places for it: "host=db password=x", "password='x y'", "…?user=me&password=x". */
-static const char *password_setting(const char *text, size_t *ret_n)
+/* libpq's other places for it: "host=db password = 'x \' y'", and in a url "…?user=me&password=x". */
+static const char *password_setting(const char *text, bool is_url, size_t *ret_n)
 {
-    static const char setting[] = "password=";
+    static const char setting[] = "password";
     for (const char *at = text; (at = strstr(at, setting)); at++) {
-        if (at > text && !strchr(" \t\n?&", at[-1]))
+        if (at > text && !strchr(is_url ? "?&" : " \t\n", at[-1]))
             continue;
-        at += strlen(setting);
-        bool quoted = *at == '\'';
-        at += quoted;
-        *ret_n = strcspn(at, quoted ? "'" : " \t\n&#");
-        return *ret_n > 0 ? at : NULL;
+        const char *value = at + strlen(setting);
+        value += is_url ? 0 : strspn(value, " \t\n");
+        if (*value != '=')
+            continue;
+        value++;
+        value += is_url ? 0 : strspn(value, " \t\n");
+        bool quoted = !is_url && *value == '\'';
+        const char *ends = is_url ? "&" : quoted ? "'" : " \t\n", *end = value + quoted;
+        while (*end && !strchr(ends, *end))
+            end += *end == '\\' && end[1] && !is_url ? 2 : 1;
+        *ret_n = (size_t)(end - value - quoted);
+        return *ret_n > 0 ? value + quoted : NULL;
     }
     return NULL;
 }
@@ -266,12 +273,14 @@ const char *secret_in_url(const char *text, size_t *ret_n)
 {
     const char *authority = strstr(text, "://");
     if (!authority)
-        return password_setting(text, ret_n);
+        return password_setting(text, false, ret_n);
     authority += 3;
-    const char *at = memrchr(authority, '@', strcspn(authority, "/?#"));
+    /* libpq looks for the "@" until the first slash. */
+    const char *ends = strncmp(text, "postgres", 8) == 0 ? "/" : "/?#";
+    const char *at = memrchr(authority, '@', strcspn(authority, ends));
     const char *colon = at ? memchr(authority, ':', (size_t)(at - authority)) : NULL;
     if (!colon || colon + 1 == at)
-        return password_setting(text, ret_n);
+        return password_setting(text, true, ret_n);
     *ret_n = (size_t)(at - colon - 1);
     return colon + 1;
 }

@@ -30,7 +30,7 @@ COLUMN_TYPES = {
         "string integer float boolean date timestamp decimal json binary short int real datetime instant".split()
     )
 }
-DECLARED, KEY, REQUIRED = 1, 2, 4
+DECLARED, KEY, REQUIRED, SEQUENCE, IS_DELETED = 1, 2, 4, 8, 64
 LOADED, FAILED, CHANGED, ABORTED = 1, 2, 3, 4
 LOAD, SKIP, UNKNOWN = 1, 2, 3
 KINDS = [None, "configuration", "data", "temporary", "changed", "cancelled", "internal"]

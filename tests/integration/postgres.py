@@ -12,7 +12,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import frames
 import harness
+import pytest
+from frames import REQUIRED
 
 BINARIES = Path("/usr/lib/postgresql/15/bin")
 SETTINGS = {
@@ -163,3 +166,163 @@ class Bouncer:
         self.process.wait(harness.TIMEOUT_S)
         harness.lasting.discard(self.process.pid)
         shutil.rmtree(self.root, ignore_errors=True)
+
+
+# --- for tests of destination-postgres by itself ---
+
+COLUMNS = [("id", "integer", REQUIRED), ("note", "string"), ("price", "float")]
+KEYED = [("id", "integer", frames.KEY | frames.DECLARED), ("note", "string", frames.DECLARED)]
+
+
+@pytest.fixture(scope="session")
+def server():
+    found = Server()
+    yield found
+    found.close()
+
+
+class Destination:
+    """A database of its own, and the writers started on it; all end with the test."""
+
+    def __init__(self, program, server, url=None):
+        self.program, self.server = program, server
+        self.database = server.create_database()
+        self.url = url or server.url(self.database)
+        self.writers = []
+
+    def configuration(self, connection="orders", write_mode="append", files=True, url=None, own=None, **more):
+        table = {"dest_table": "orders"} if files else {}
+        return {
+            "connection": connection,
+            "run_id": f"run-{len(self.writers) + 1}",
+            "files": files,
+            "write_mode": write_mode,
+            "commit_interval": 0,
+            "sandbox": {"mode": "default"},
+            "destination": {"type": "postgres", "url": url or self.url, "lock_timeout": 5, **(own or {})},
+            **table,
+            **more,
+        }
+
+    def start(self, **options):
+        writer = frames.Writer([str(self.program)], self.configuration(**options))
+        self.writers.append(writer)
+        return writer
+
+    def load(self, *parts, columns=COLUMNS, table="orders", end=True, **options):
+        """A whole sync. The writer, with `.status`."""
+        writer = self.start(**options)
+        writer.put(frames.hello() + frames.table(table, columns) + b"".join(parts))
+        if end:
+            writer.put(frames.encode("END"))
+        writer.status = writer.finish()
+        return writer
+
+    def query(self, sql):
+        return self.server.query(sql, self.database)
+
+    def execute(self, *statements):
+        self.server.execute(*statements, database=self.database)
+
+    def rows(self, table="orders"):
+        return self.query(f"SELECT id, note, price FROM {table} ORDER BY id")
+
+    def ledger(self):
+        return self.query("SELECT name, row_count FROM _wherry_files ORDER BY name")
+
+    def state(self):
+        return self.query("SELECT sequence, epoch, run_id FROM _wherry_state")
+
+    def has_table(self, name="orders"):
+        return self.query(f"SELECT to_regclass('{name}') IS NOT NULL") == [("t",)]
+
+    def backends(self):
+        """Of writers, without those that ask."""
+        found = self.query(
+            f"SELECT pid FROM pg_stat_activity WHERE datname = '{self.database}' AND application_name = 'wherry'"
+        )
+        return [int(pid) for (pid,) in found]
+
+    def busy(self):
+        """Backends that are in a transaction of a writer's."""
+        sql = "SELECT pid FROM pg_stat_activity WHERE application_name = 'wherry' AND state = 'idle in transaction'"
+        return [int(pid) for (pid,) in self.query(sql)]
+
+    def close(self):
+        for writer in self.writers:
+            writer.kill()
+
+
+@pytest.fixture
+def destination(build, server):
+    found = Destination(build.destination("postgres"), server)
+    yield found
+    found.close()
+
+
+def items(count, start=0):
+    return [(i, f"note {i}", i / 4) for i in range(start, start + count)]
+
+
+def shown(count, start=0):
+    return [(str(i), f"note {i}", f"{i / 4:g}") for i in range(start, start + count)]
+
+
+def failure(writer):
+    assert writer.status == 1
+    return writer.error()
+
+
+def file_errors(writer):
+    return [fields["error"] for fields in writer.frames("FILE_DONE") if fields["outcome"] != frames.LOADED]
+
+
+def file_error(writer):
+    (error,) = file_errors(writer)
+    return error
+
+
+def keyed(rows, operation="upsert", checkpoint=None):
+    data = frames.rows(rows, operation=operation)
+    return data + (
+        frames.encode("CHECKPOINT", number=checkpoint, state=f'{{"at":{checkpoint}}}') if checkpoint else b""
+    )
+
+
+def committed(writer):
+    while writer.expect("TAKEN", "COMMITTED").type != "COMMITTED":
+        pass
+
+
+def begin_load(destination, count=1000, **options):
+    """A writer in the middle of a file; the backend's pid."""
+    writer = destination.start(**options)
+    parts = frames.file_frames("a.csv", items(count))
+    cut = len(parts) - len(frames.encode("FILE_END", hash=bytes(32), error=""))
+    writer.put(frames.hello() + frames.table("orders", COLUMNS) + parts[:cut])
+    found = harness.wait_for(
+        lambda: destination.query(
+            f"SELECT pid FROM pg_stat_activity WHERE datname = '{destination.database}' AND query LIKE 'COPY%' AND state = 'active'"
+        ),
+        "the load",
+    )
+    writer.rest = parts[cut:] + frames.encode("END")
+    return writer, int(found[0][0])
+
+
+class holding:
+    """A session of somebody else, in a transaction that executed STATEMENT."""
+
+    def __init__(self, destination, statement):
+        self.process = subprocess.Popen(
+            ["psql", "-X", "-q", destination.url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.process.stdin.write(f"BEGIN; {statement};\n\\echo held\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == "held\n"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.communicate("ROLLBACK;\n")

@@ -4,7 +4,10 @@ import json
 import random
 import sqlite3
 
+import postgres
 import pytest
+
+server = postgres.server  # a fixture
 
 CDC = {
     "keys": ["k", "part"],
@@ -21,8 +24,46 @@ COLUMNS = [
 ]
 
 
-@pytest.fixture
-def changes(wherry):
+class Sqlite:
+    connector = None  # as the harness has it
+    environment = None
+    serial = "INTEGER PRIMARY KEY"
+
+    def __init__(self, wherry):
+        self.wherry = wherry
+
+    def query(self, sql):
+        return self.wherry.query(sql)
+
+    def execute(self, *statements):
+        with sqlite3.connect(self.wherry.database) as connection:
+            for statement in statements:
+                connection.execute(statement)
+        connection.close()
+
+
+class Postgres:
+    connector = {"type": "postgres"}
+    serial = "bigserial PRIMARY KEY"
+
+    def __init__(self, server):
+        self.server, self.database = server, server.create_database()
+        self.environment = {"DATABASE_URL": server.url(self.database)}
+
+    def query(self, sql):
+        return self.server.query(sql, self.database)
+
+    def execute(self, *statements):
+        self.server.execute(*statements, database=self.database)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def changes(wherry, request):
+    if request.param == "sqlite":
+        store = Sqlite(wherry)
+    else:
+        store = Postgres(request.getfixturevalue("server"))
+
     def configure(**keys):
         wherry.pipeline(
             "changes",
@@ -33,13 +74,14 @@ def changes(wherry):
                 "write_mode": "cdc",
                 "columns": COLUMNS,
                 "cdc": CDC,
+                **({"connector": store.connector} if store.connector else {}),
                 **keys,
             },
         )
 
     configure()
-    wherry.configure_changes = configure
-    wherry.start()
+    wherry.configure_changes, wherry.store = configure, store
+    wherry.start(env=store.environment)
     return wherry
 
 
@@ -51,13 +93,6 @@ def change(key, part, seq, operation, **values):
     return {"k": key, "part": part, "seq": seq, "op": operation, **values}
 
 
-def write(wherry, *statements):
-    with sqlite3.connect(wherry.database) as connection:
-        for statement in statements:
-            connection.execute(statement)
-    connection.close()
-
-
 def sync(wherry):
     """The run as it ended, whatever its exit status."""
     return json.loads(wherry.ctl("sync", "changes", "--wait", "--json", status=None, timeout=300).stdout)
@@ -65,8 +100,8 @@ def sync(wherry):
 
 def table(wherry):
     return {
-        (key, part): (seq, v, w)
-        for key, part, seq, v, w in wherry.query("SELECT key, part, seq, v, w FROM changes ORDER BY 1, 2")
+        (key, int(part)): (seq, v, w if w is None else float(w))
+        for key, part, seq, v, w in wherry.store.query("SELECT key, part, seq, v, w FROM changes ORDER BY 1, 2")
     }
 
 
@@ -131,7 +166,7 @@ def test_files_apply_in_the_order_of_their_names_and_once(changes):
     changes.drop("1.ndjson", lines([change("a", 1, 9, "c", v="first file"), change("b", 1, 1, "d")]))
     assert sync(changes)["committed"] == 2
     assert table(changes) == {("a", 1): ("1", "second file", None)}
-    hashes = changes.query("SELECT _source_file_hash FROM changes")
+    hashes = changes.store.query("SELECT _source_file_hash FROM changes")
     changes.drop("3.ndjson", lines([change("a", 1, 1, "d")]))
     assert sync(changes)["committed"] == 1
     assert table(changes) == {}
@@ -145,12 +180,16 @@ def test_files_apply_in_the_order_of_their_names_and_once(changes):
 
 def test_a_table_that_filedge_made_keeps_its_other_rows(changes):
     """Filedge's table has no unique key; every row of a changed key goes, the others stay."""
-    write(
-        changes,
-        'CREATE TABLE changes (_id INTEGER PRIMARY KEY, "key" TEXT, part INTEGER, seq TEXT, v TEXT, w REAL,'
-        " _source_file_hash TEXT NOT NULL, _ingested_at TEXT NOT NULL)",
+    types = ["TEXT", "INTEGER", "TEXT", "TEXT", "REAL", "TEXT", "TEXT"]
+    if changes.store.connector:
+        types = ["text", "bigint", "numeric", "text", "double precision", "text", "timestamptz"]
+    key, part, seq, v, w, hash, time = types
+    at = "2024-01-01T00:00:00+00:00"
+    changes.store.execute(
+        f"CREATE TABLE changes (_id {changes.store.serial}, key {key}, part {part}, seq {seq}, v {v}, w {w},"
+        f" _source_file_hash {hash} NOT NULL, _ingested_at {time} NOT NULL)",
         "INSERT INTO changes (key, part, v, _source_file_hash, _ingested_at) VALUES"
-        " ('a', 1, 'old', 'h', 't'), ('a', 1, 'old twin', 'h', 't'), ('b', 1, 'stays', 'h', 't')",
+        f" ('a', 1, 'old', 'h', '{at}'), ('a', 1, 'old twin', 'h', '{at}'), ('b', 1, 'stays', 'h', '{at}')",
     )
     changes.drop("a.ndjson", lines([change("a", 1, 2, "u", v="new")]))
     assert sync(changes)["outcome"] == "succeeded"

@@ -670,6 +670,35 @@ static void test_operations(void **state)
     mask_free(mask);
 }
 
+/* Where a url has its password, as libpq reads it; what is not found is neither masked nor warned of. */
+static void test_secret_in_url(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *url, *password; /* NULL: none */
+    } cases[] = {
+        { "postgresql://me:secret@h/d", "secret" },
+        { "postgresql://me:se@cret@h/d", "se@cret" },
+        { "postgresql://me:se?cr#et@h/d", "se?cr#et" },
+        { "https://me:secret@h/d?at=a:b@c", "secret" },
+        { "https://h:8086?at=a:b@c", NULL },
+        { "postgresql://me@h:5432/d?user=a:b@c", NULL },
+        { "postgresql:///d?user=me&password=sec#ret&port=1", "sec#ret" },
+        { "postgresql:///d?mypassword=x", NULL },
+        { "host=h password=se&c#ret dbname=d", "se&c#ret" },
+        { "host=h password = secret dbname=d", "secret" },
+        { "password='se cr\\'et' dbname=d", "se cr\\'et" },
+        { "password='' dbname=d", NULL },
+        { "host=password", NULL },
+    };
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        size_t n = 0;
+        const char *found = secret_in_url(cases[i].url, &n);
+        _cleanup_(freep) char *password = found ? xstrndup(found, n) : NULL;
+        assert_string_equal(password ? password : "none", cases[i].password ? cases[i].password : "none");
+    }
+}
+
 static void test_resolve_secrets(void **state)
 {
     write_text("password", "from a file\n");
@@ -979,6 +1008,7 @@ int main(void)
         in_pipelines(test_resolve_parts),
         in_pipelines(test_operations),
         in_pipelines(test_resolve_secrets),
+        cmocka_unit_test(test_secret_in_url),
         in_pipelines(test_secret_of_a_file),
         in_pipelines(test_keys_of_columns),
         in_pipelines(test_keys_are_masked),

@@ -86,7 +86,7 @@ static int copy_begin(Postgres *self, const Table *table, int operation, uint64_
         quote(&sql, table->columns[i].name.data);
     }
     if (operation == OPERATION_INSERT)
-        buffer_append_string(&sql, self->file_fields_size > 0 ? ", _source_file_hash, _ingested_at)" : ")");
+        buffer_append_string(&sql, self->file_fields_size > 0 ? ", " COLUMN_HASH ", " COLUMN_TIME ")" : ")");
     buffer_append_string(&sql, " FROM STDIN (FORMAT binary)");
     _cleanup_(freep) char *text = buffer_take_string(&sql);
     if (postgres_execute(self, text, "insert rows", error) < 0)
@@ -165,6 +165,8 @@ int postgres_write(void *destination, const Table *table, const Frame *rows, uin
     Postgres *self = destination;
     Copy *copy = &self->copy;
     Operation operation = rows->rows.operation;
+    if (operation == OPERATION_DELETE && self->cdc && self->tables[table->id].file.is_empty)
+        return 0; /* there is nothing that changes could replace */
     if (operation != OPERATION_INSERT && postgres_table_for_rows(self, table, error) < 0)
         return -1;
     if (copy->open && (copy->table != table->id || copy->operation != (int)operation || copy->bytes > COPY_BYTES_MAX) &&

@@ -199,8 +199,18 @@ static const char *put_without_nul(Buffer *buffer, const char *data, size_t n)
     return NULL;
 }
 
+static bool is_longer(const char *data, size_t n, uint32_t characters_max)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++)
+        count += ((unsigned char)data[i] & 0xc0) != 0x80;
+    return count > characters_max;
+}
+
 static const char *put_text(Buffer *buffer, const PgColumn *column, const char *data, size_t n)
 {
+    if (column->length_max > 0 && n > column->length_max && is_longer(data, n, column->length_max))
+        return "has more characters than its column keeps";
     if (memchr(data, '\0', n)) {
         if (column->strip_nul)
             return put_without_nul(buffer, data, n);

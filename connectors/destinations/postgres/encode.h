@@ -30,7 +30,8 @@ typedef struct PgColumn {
     PgType type;
     bool sized; /* NUMERIC(precision, scale): a value with more digits is refused, where the server would round */
     uint16_t precision, scale;
-    bool strip_nul; /* of text */
+    bool strip_nul;      /* of text */
+    uint32_t length_max; /* of text: characters of a varchar(n), where the server would cut spaces; 0: any */
 } PgColumn;
 
 /* The header of a COPY, and its end. */

@@ -12,6 +12,9 @@
  * committed. s: not. No lock in time: unknown, and nothing is ever sent again; the next run reads what is there.
  *
  * A server whose synchronous_commit is off is told to wait for its disk all the same.
+ *
+ * Whose functions and operators run is not left to the role's search_path: in a transaction it is the system's own, as
+ * for logical replication; what is read outside of one names them in full.
  */
 #include <string.h>
 #include <syslog.h>
@@ -42,10 +45,12 @@ static int find_own_tables(Postgres *self, Error *error)
 {
     _cleanup_(result_clearp) PGresult *result = NULL;
     const char *const parameters[] = { self->schema };
-    if (postgres_query(self,
-                       "SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-                       " WHERE n.nspname = $1 AND c.relname = '_wherry_columns'",
-                       1, parameters, &result, "look for the state", error) < 0)
+    if (postgres_query(
+            self,
+            "SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n"
+            " ON n.oid OPERATOR(pg_catalog.=) c.relnamespace"
+            " WHERE n.nspname OPERATOR(pg_catalog.=) $1 AND c.relname OPERATOR(pg_catalog.=) '_wherry_columns'",
+            1, parameters, &result, "look for the state", error) < 0)
         return -1;
     self->own_tables = PQntuples(result) > 0;
     return 0;
@@ -54,11 +59,11 @@ static int find_own_tables(Postgres *self, Error *error)
 /* Our row, and whether it is there. LOCK: "" or " FOR UPDATE". */
 static int read_row(Postgres *self, const char *lock, PGresult **ret, Error *error)
 {
-    _cleanup_(freep) char *select =
-        with_table(self,
-                   "SELECT sequence, epoch, run_id, state, (extract(epoch FROM updated_at) * 1000000)::bigint FROM %T"
-                   " WHERE connection = $1",
-                   "_wherry_state");
+    _cleanup_(freep) char *select = with_table(
+        self,
+        "SELECT sequence, epoch, run_id, state, (extract(epoch FROM updated_at) OPERATOR(pg_catalog.*) 1000000)::bigint"
+        " FROM %T WHERE connection OPERATOR(pg_catalog.=) $1",
+        "_wherry_state");
     _cleanup_(freep) char *sql = xasprintf("%s%s", select, lock);
     const char *const parameters[] = { self->connection };
     if (postgres_query(self, sql, 1, parameters, ret, *lock ? "lock the state" : "read the state", error) < 0)
@@ -99,8 +104,10 @@ int postgres_file_known(void *destination, const uint8_t hash[static SHA256_SIZE
     char text[SHA256_TEXT_SIZE];
     sha256_text(hash, text);
     _cleanup_(result_clearp) PGresult *result = NULL;
-    _cleanup_(freep) char *sql =
-        with_table(self, "SELECT row_count FROM %T WHERE connection = $1 AND content_hash = $2", "_wherry_files");
+    _cleanup_(freep) char *sql = with_table(self,
+                                            "SELECT row_count FROM %T WHERE connection OPERATOR(pg_catalog.=) $1"
+                                            " AND content_hash OPERATOR(pg_catalog.=) $2",
+                                            "_wherry_files");
     const char *const parameters[] = { self->connection, text };
     if (postgres_query(self, sql, 2, parameters, &result, "look for a file", error) < 0)
         return -1;
@@ -120,7 +127,8 @@ static int begin_transaction(Postgres *self, Error *error)
                   "SET LOCAL lock_timeout = '%llds'; SET LOCAL statement_timeout = '%llds';"
                   "SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL TimeZone = 'UTC';"
                   "SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL extra_float_digits = 1;"
-                  "SET LOCAL standard_conforming_strings = on; SET LOCAL row_security = off;",
+                  "SET LOCAL standard_conforming_strings = on; SET LOCAL row_security = off;"
+                  "SET LOCAL search_path = pg_catalog, pg_temp;",
                   (long long)self->lock_timeout_s, (long long)self->statement_timeout_s);
     /* Other systems refuse it (no POLLRDHUP). */
     if (self->version >= 140000)

@@ -217,13 +217,20 @@ static int update(Postgres *self, const Table *table, const Stage *stage, Error 
     return run(self, &sql, error);
 }
 
-static int remove_rows(Postgres *self, const Table *table, const Stage *stage, Error *error)
+/* Files of changes come in pieces of some thousand keys each, for tables of any size. The planner knows neither: it
+ * would rather read the whole table for each piece than trust an index on a table that nobody has analyzed. */
+static int remove_rows(Postgres *self, const Table *table, const PgTable *slot, const Stage *stage, Error *error)
 {
+    static const char *const other_ways[] = { "seqscan", "hashjoin", "mergejoin" };
     _cleanup_(buffer_clear) Buffer sql = { 0 };
+    for (size_t i = 0; slot->file.by_key && i < ELEMENTSOF(other_ways); i++)
+        buffer_printf(&sql, "SET LOCAL enable_%s = off;", other_ways[i]);
     buffer_append_string(&sql, "DELETE FROM ");
     quote_table(self, &sql, table->name);
     buffer_printf(&sql, " t USING pg_temp.%s s WHERE ", stage->name);
     put_key_equal(&sql, table);
+    for (size_t i = 0; slot->file.by_key && i < ELEMENTSOF(other_ways); i++)
+        buffer_printf(&sql, ";SET LOCAL enable_%s TO DEFAULT", other_ways[i]);
     return run(self, &sql, error);
 }
 
@@ -304,7 +311,7 @@ int postgres_merge(void *destination, const Table *table, Error *error)
     int r = 0;
     self->phase = "merging";
     if (deletes->filled)
-        r = history ? delete_history(self, table, deletes, error) : remove_rows(self, table, deletes, error);
+        r = history ? delete_history(self, table, deletes, error) : remove_rows(self, table, slot, deletes, error);
     if (r == 0 && upserts->filled)
         r = history ? upsert_history(self, table, upserts, error) : upsert(self, table, upserts, error);
     if (r == 0 && updates->filled)

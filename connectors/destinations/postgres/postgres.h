@@ -3,8 +3,8 @@
  * Inside destination-postgres: one connection to one server, for one schema. settings.c reads what BEGIN says and what
  * the sandbox must know; server.c connects, runs statements within sight of the daemon, and turns SQLSTATEs into errors
  * that a person can act on; ledger.c keeps Wherry's own tables and the transaction; types.c knows PostgreSQL's types;
- * table.c creates and checks the tables of files; schema.c those of operations; copy.c streams rows in; merge.c applies
- * staged ones; encode.c is the binary format.
+ * table.c creates and checks the tables of files; replace.c finds what a file replaces; schema.c knows the tables of
+ * operations; copy.c streams rows in; merge.c applies staged ones; encode.c is the binary format.
  */
 #include <libpq-fe.h>
 
@@ -15,15 +15,26 @@
 #define COLUMNS_MAX 1600  /* MaxHeapAttributeNumber */
 #define SETTINGS_MAX 40   /* keywords of a connection */
 #define SANDBOX_PATHS_MAX 16
+/* The columns that Filedge adds, and we. */
+#define COLUMN_ID "_id"
+#define COLUMN_HASH "_source_file_hash"
+#define COLUMN_TIME "_ingested_at"
 #define BEGIN_ATTEMPT "begin a transaction"
+
+/* What a batch that is a file found in its table. */
+typedef struct FileTable {
+    bool is_empty;   /* was, when the file began */
+    bool by_key;     /* files of changes: an index finds the rows of a key */
+    bool summarize;  /* at commit: there is a BRIN on the hashes, to be told of new ranges */
+    char *at_commit; /* owned; makes the indexes that are missing */
+} FileTable;
 
 /* Where a table stands in this batch. */
 typedef struct PgTable {
     char *name;        /* owned */
     PgColumn *columns; /* owned; of the table's columns, in order */
     size_t column_count;
-    bool build_index;     /* at commit: the table has none on its hashes yet */
-    bool summarize;       /* at commit: ours, of ranges that are new */
+    FileTable file;
     struct Stage *stages; /* owned; per operation; merge.c */
 } PgTable;
 
@@ -99,6 +110,7 @@ void quote(Buffer *sql, const char *name);                             /* "name"
 void quote_table(const Postgres *self, Buffer *sql, const char *name); /* "schema"."name" */
 /* Each %T of FORMAT is replaced by the quoted table NAME in our schema, each %S by the schema; the caller frees. */
 char *with_table(const Postgres *self, const char *format, const char *name);
+void put_element(Buffer *array, const char *value, size_t n); /* to the text of an array that began with "{" */
 
 /* --- ledger.c --- */
 int postgres_read_state(void *destination, CommittedState *ret, Error *error);
@@ -123,13 +135,15 @@ bool pg_type_fits_file(ColumnType type, uint32_t oid, const PgColumn *there);
 
 /* --- table.c --- */
 int postgres_ensure_table(void *destination, const Table *table, const Batch *batch, Error *error);
-int postgres_file_begin(void *destination, const Table *table, const Batch *batch, Error *error);
-int postgres_finish_indexes(Postgres *self, Error *error);
 PgTable *postgres_slot(Postgres *self, const Table *table); /* emptied */
 void postgres_tables_reset(Postgres *self);
 /* What stands under this name: 0 nothing, else the relation's oid; an error where it is not a table. */
 int postgres_find_table(Postgres *self, const char *name, uint32_t *ret_oid, Error *error);
 int postgres_check_names(const Table *table, Error *error);
+
+/* --- replace.c --- */
+int postgres_file_begin(void *destination, const Table *table, const Batch *batch, Error *error);
+int postgres_finish_indexes(Postgres *self, Error *error);
 
 /* --- copy.c --- */
 int postgres_write(void *destination, const Table *table, const Frame *rows, uint64_t first_row, Error *error);

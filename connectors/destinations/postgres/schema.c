@@ -177,17 +177,23 @@ static void put_create(Postgres *self, Buffer *sql, const Table *table)
     buffer_append_string(sql, keys > 0 ? "))" : ")");
 }
 
+/* A float's text is the shortest that is exact, and may have an exponent, which numeric takes away; trailing zeros go
+ * with a pattern, since trim_scale() came with PostgreSQL 13. */
+#define PLAIN_NUMBER                                                                                         \
+    "pg_catalog.regexp_replace(pg_catalog.regexp_replace(C::text::numeric::text, '(\\.[0-9]*?)0+$', '\\1')," \
+    " '\\.$', '')"
+
 /* The text of a column C of kind FROM, as value_text() gives it. NULL: of JSON, where it is rewritten afterwards. */
 static const char *text_of(ColumnType from)
 {
     switch (from) {
-    case COLUMN_DECIMAL:
     case COLUMN_FLOAT:
+        /* A whole number within 64 bits has its own digits, however few would tell it from its neighbours. */
+        return "CASE WHEN pg_catalog.abs(C) < 9223372036854775808 AND C = pg_catalog.trunc(C) THEN C::bigint::text ELSE"
+               " " PLAIN_NUMBER " END";
+    case COLUMN_DECIMAL:
     case COLUMN_REAL:
-        /* A float's text is the shortest that is exact, and may have an exponent, which numeric takes away; trailing
-         * zeros go with a pattern, since trim_scale() came with PostgreSQL 13. */
-        return "pg_catalog.regexp_replace(pg_catalog.regexp_replace(C::text::numeric::text,"
-               " '(\\.[0-9]*?)0+$', '\\1'), '\\.$', '')";
+        return PLAIN_NUMBER;
     case COLUMN_DATETIME:
         return "CASE WHEN C = pg_catalog.date_trunc('day', C) THEN C::date::text ELSE pg_catalog.replace(C::text, ' ',"
                " 'T') || CASE WHEN pg_catalog.strpos(C::text, '.') = 0 THEN '' ELSE pg_catalog.repeat('0',"
@@ -274,34 +280,26 @@ static int forget_stages(Postgres *self, const Table *table, Error *error)
 
 /* --- JSON that becomes text --- */
 
-/* VALUE as an element of an array's text. */
-static void put_element(Buffer *array, const char *value, size_t n)
-{
-    buffer_append_string(array, buffer_length(array) > 1 ? ",\"" : "\"");
-    for (size_t i = 0; i < n; i++) {
-        if (value[i] == '"' || value[i] == '\\')
-            buffer_append(array, "\\", 1);
-        buffer_append(array, value + i, 1);
-    }
-    buffer_append_string(array, "\"");
-}
-
 static int put_back(Postgres *self, const char *update, const PGresult *rows, Error *error)
 {
-    _cleanup_(buffer_clear) Buffer places = { 0 }, texts = { 0 }, canonical = { 0 };
+    _cleanup_(buffer_clear) Buffer parts = { 0 }, places = { 0 }, texts = { 0 }, canonical = { 0 };
+    buffer_append_string(&parts, "{");
     buffer_append_string(&places, "{");
     buffer_append_string(&texts, "{");
     for (int row = 0; row < PQntuples(rows); row++) {
         buffer_reset(&canonical);
-        json_canonical(PQgetvalue(rows, row, 1), (size_t)PQgetlength(rows, row, 1), &canonical);
-        put_element(&places, PQgetvalue(rows, row, 0), (size_t)PQgetlength(rows, row, 0));
+        json_canonical(PQgetvalue(rows, row, 2), (size_t)PQgetlength(rows, row, 2), &canonical);
+        put_element(&parts, PQgetvalue(rows, row, 0), (size_t)PQgetlength(rows, row, 0));
+        put_element(&places, PQgetvalue(rows, row, 1), (size_t)PQgetlength(rows, row, 1));
         put_element(&texts, (const char *)buffer_bytes(&canonical), buffer_length(&canonical));
     }
+    buffer_append_string(&parts, "}");
     buffer_append_string(&places, "}");
     buffer_append_string(&texts, "}");
-    _cleanup_(freep) char *place = buffer_take_string(&places), *text = buffer_take_string(&texts);
-    const char *const parameters[] = { place, text };
-    return postgres_query(self, update, 2, parameters, NULL, "rewrite a column", error);
+    _cleanup_(freep) char *part = buffer_take_string(&parts), *place = buffer_take_string(&places),
+                          *text = buffer_take_string(&texts);
+    const char *const parameters[] = { part, place, text };
+    return postgres_query(self, update, 3, parameters, NULL, "rewrite a column", error);
 }
 
 static int rows_at_once(Postgres *self, const char *table, const char *column, unsigned *ret, Error *error)
@@ -323,12 +321,13 @@ static int rewrite_json(Postgres *self, const Table *table, const FrameColumn *c
     quote(&names, column->name.data);
     _cleanup_(freep) char *c = buffer_take_string(&names);
     _cleanup_(freep) char *declare =
-        xasprintf("DECLARE _wherry_rewrite NO SCROLL CURSOR FOR SELECT ctid, %s FROM %s WHERE left(%s, 1) IN"
+        xasprintf("DECLARE _wherry_rewrite NO SCROLL CURSOR FOR SELECT tableoid, ctid, %s FROM %s WHERE left(%s, 1) IN"
                   " ('{', '[', '\"')",
                   c, t, c);
-    _cleanup_(freep) char *update = xasprintf(
-        "UPDATE %s t SET %s = n.text FROM unnest($1::tid[], $2::text[]) AS n(place, text) WHERE t.ctid = n.place", t,
-        c);
+    _cleanup_(freep) char *update =
+        xasprintf("UPDATE %s t SET %s = n.text FROM unnest($1::oid[], $2::tid[], $3::text[]) AS n(part, place, text)"
+                  " WHERE t.ctid = n.place AND t.tableoid = n.part", /* a place is one within its partition */
+                  t, c);
     unsigned count;
     if (rows_at_once(self, t, c, &count, error) < 0 || postgres_execute(self, declare, "rewrite a column", error) < 0)
         return -1;

@@ -108,7 +108,9 @@ static char *one_line(const char *text, const char *code)
         }
         const char *found = *code ? memmem(text, n, code, 5) : NULL;
         if (n > 0 && !place) {
-            buffer_append_string(&line, buffer_length(&line) > 0 ? " " : "");
+            size_t so_far = buffer_length(&line);
+            bool open = so_far > 0 && !strchr(".:;,!?", ((const char *)buffer_bytes(&line))[so_far - 1]);
+            buffer_append_string(&line, so_far == 0 ? "" : open ? "; " : " ");
             buffer_append(&line, text, found ? (size_t)(found - text - 1) : n); /* "FATAL:  28P01: …" */
             if (found && found + 7 <= text + n)
                 buffer_append(&line, found + 7, (size_t)(text + n - found - 7));
@@ -396,4 +398,15 @@ char *with_table(const Postgres *self, const char *format, const char *name)
         }
     }
     return buffer_take_string(&sql);
+}
+
+void put_element(Buffer *array, const char *value, size_t n)
+{
+    buffer_append_string(array, buffer_length(array) > 1 ? ",\"" : "\"");
+    for (size_t i = 0; i < n; i++) {
+        if (value[i] == '"' || value[i] == '\\')
+            buffer_append(array, "\\", 1);
+        buffer_append(array, value + i, 1);
+    }
+    buffer_append_string(array, "\"");
 }

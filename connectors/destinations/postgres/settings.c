@@ -6,7 +6,9 @@
  * The sandbox lets through what these name and no more: certificates, keys and password files by path, the network
  * where there is a host, AF_UNIX only where the server is reached by a socket's path.
  */
+#include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "connectors/destinations/postgres/postgres.h"
 
@@ -79,6 +81,30 @@ static int parse_url(const char *url, PQconninfoOption **ret, Error *error)
         "as libpq reads them (unusual characters in a password must be percent-encoded)");
 }
 
+/* Where a password is not percent-encoded, the rest of it may be taken for a host, a port or a database, and be told to
+ * everyone as such: what no host, port or database looks like is refused, and not shown. */
+static int refuse_odd(const PQconninfoOption *given, const char *url, Error *error)
+{
+    const char *authority = strstr(url, "://"), *slash = authority ? strchr(authority + 3, '/') : NULL;
+    for (const PQconninfoOption *option = given; option->keyword; option++) {
+        const char *value = option->val ? option->val : "";
+        bool odd = false;
+        if (strcmp(option->keyword, "host") == 0 || strcmp(option->keyword, "hostaddr") == 0) {
+            for (const char *at = value; *at && !odd; at++) /* "@name" is a socket without a path */
+                odd = *at == '@' && at > value && at[-1] != ',';
+        } else if (strcmp(option->keyword, "port") == 0) {
+            odd = value[strspn(value, "0123456789, ")] != '\0';
+        } else if (strcmp(option->keyword, "dbname") == 0) {
+            odd = strchr(value, '@') && slash && strchr(slash, '@');
+        }
+        if (odd)
+            return error_set(error, ERROR_CONFIGURATION,
+                             "the host, port or database in the url of the destination is none; in a password, \"@\", "
+                             "\":\" and \"/\" must be written %%40, %%3A and %%2F");
+    }
+    return 0;
+}
+
 static void put_environment(const json_t *environment)
 {
     const char *name;
@@ -106,6 +132,33 @@ static bool names_a_server(const json_t *environment)
     return false;
 }
 
+static char *unusable_message(const char *service)
+{
+    const char *const keywords[] = { "service", "sslmode", NULL }, *const values[] = { service, "none", NULL };
+    PGconn *attempt = PQconnectStartParams(keywords, values, 0);
+    char *message = xstrdup(attempt ? PQerrorMessage(attempt) : "");
+    PQfinish(attempt);
+    return message;
+}
+
+/* PQconndefaults() keeps to itself that it did not find a service, or its file. An attempt to connect tells, and an
+ * sslmode that there is not ends it before it leaves this machine: with a sound service it fails as without any. */
+static int check_service(Error *error)
+{
+    const char *service = getenv("PGSERVICE");
+    if (!service || !*service)
+        return 0;
+    _cleanup_(freep) char *name = xstrdup(service);
+    _cleanup_(freep) char *with = unusable_message(name);
+    unsetenv("PGSERVICE");
+    _cleanup_(freep) char *without = unusable_message(NULL);
+    setenv("PGSERVICE", name, 1);
+    if (strcmp(with, without) == 0)
+        return 0;
+    return error_set(error, ERROR_CONFIGURATION, "the service \"%s\" of the destination: %.*s", name,
+                     (int)strcspn(with, "\n"), with);
+}
+
 static int gather(Postgres *self, const json_t *own, Error *error)
 {
     static const char *const keys[] = { "sslmode", "sslrootcert", "sslcert", "sslkey", "passfile", "password" };
@@ -120,12 +173,22 @@ static int gather(Postgres *self, const json_t *own, Error *error)
     PQconninfoOption *given = NULL;
     if (parse_url(url ? url : "", &given, error) < 0)
         return -1;
+    if (refuse_odd(given, url ? url : "", error) < 0) {
+        PQconninfoFree(given);
+        return -1;
+    }
     for (PQconninfoOption *option = given; option->keyword; option++)
         if (strcmp(option->keyword, "service") == 0 && option->val)
             setenv("PGSERVICE", option->val, 1);
+    if (check_service(error) < 0) {
+        PQconninfoFree(given);
+        return -1;
+    }
     PQconninfoOption *defaults = PQconndefaults();
+    /* What a service says is in them; it cannot be looked up again inside the sandbox. */
     for (PQconninfoOption *option = defaults; option && option->keyword; option++)
-        set(self, option->keyword, option->val);
+        if (strncmp(option->keyword, "service", 7) != 0)
+            set(self, option->keyword, option->val);
     for (size_t i = 0; i < ELEMENTSOF(own_defaults); i++)
         if (!get(self, own_defaults[i][0]) || strcmp(own_defaults[i][0], "gssencmode") == 0)
             set(self, own_defaults[i][0], own_defaults[i][1]);
@@ -181,15 +244,40 @@ static void find_network(Postgres *self, SandboxPolicy *policy)
     }
 }
 
+/* libpq passes over a password file that it does not like, and then misses the password. */
+static int check_file(const char *keyword, const char *path, Error *error)
+{
+    struct stat status;
+    if (path[0] != '/')
+        return error_set(error, ERROR_CONFIGURATION,
+                         "\"%s\", the %s of the destination, must be given with its whole path", path, keyword);
+    if (access(path, R_OK) < 0 || stat(path, &status) < 0)
+        return error_set_errno(error, ERROR_CONFIGURATION, errno, "cannot read \"%s\", the %s of the destination", path,
+                               keyword);
+    if (strcmp(keyword, "passfile") == 0 && (status.st_mode & (S_IRWXG | S_IRWXO)))
+        return error_set(
+            error, ERROR_CONFIGURATION,
+            "others may read or write \"%s\", the passfile of the destination, and libpq does not use such "
+            "a file: chmod 600 it",
+            path);
+    return 0;
+}
+
+/* What is no path: "system" asks for the system's certificates, "engine:key" for one out of a token. */
+static bool is_file(const char *keyword, const char *value)
+{
+    return (strcmp(keyword, "sslrootcert") != 0 || strcmp(value, "system") != 0) &&
+           (strcmp(keyword, "sslkey") != 0 || value[0] == '/' || !strchr(value, ':'));
+}
+
 static int find_files(Postgres *self, SandboxPolicy *policy, Error *error)
 {
     for (size_t i = 0; i < ELEMENTSOF(file_keywords); i++) {
         const char *path = get(self, file_keywords[i]);
-        if (!path || path[0] != '/')
+        if (!path || !is_file(file_keywords[i], path))
             continue;
-        if (access(path, R_OK) < 0)
-            return error_set(error, ERROR_CONFIGURATION, "cannot read \"%s\", the %s of the destination", path,
-                             file_keywords[i]);
+        if (check_file(file_keywords[i], path, error) < 0)
+            return -1;
         self->paths[self->path_count++] = (SandboxPath){ path, SANDBOX_READ };
     }
     policy->paths = self->paths;

@@ -2,25 +2,12 @@
  * Tables of files: made with the Filedge reference's types, or checked against the configuration to the letter. Nothing
  * is ever migrated: a table with other columns is refused with what differs. An "_id" is not added, since a serial
  * primary key costs half as much as the load itself, and accepted where Filedge made one.
- *
- * Rows are found by the hash of their file when it is loaded again, so there is an index on it. A B-tree over a
- * constant key makes a load two and a half times as slow, and logs as many bytes as the rows do; rows of one file lie
- * together, so a BRIN with a Bloom filter per megabyte of the table (PostgreSQL 14) does as well: made after the first
- * load, and at later commits told to look at the ranges that are new, which nobody else might do. The planner takes
- * scattered hashes for scattered rows, hence enable_seqscan while we delete.
  */
 #include <string.h>
 
 #include "connectors/destinations/postgres/merge.h"
 #include "connectors/destinations/postgres/postgres.h"
 #include "connectors/writer/guard.h"
-
-#define COLUMN_ID "_id"
-#define COLUMN_HASH "_source_file_hash"
-#define COLUMN_TIME "_ingested_at"
-#define INDEX_SUFFIX "_source_file_hash_idx"
-/* As many files per megabyte of the table are told apart; 2.4 KB of index. */
-#define BLOOM_DISTINCT "2048"
 
 void postgres_tables_reset(Postgres *self)
 {
@@ -29,6 +16,7 @@ void postgres_tables_reset(Postgres *self)
         slot->stages = stages_free(slot->stages);
         free(slot->name);
         free(slot->columns);
+        free(slot->file.at_commit);
         *slot = (PgTable){ 0 };
     }
     self->file_fields_size = 0;
@@ -43,15 +31,14 @@ PgTable *postgres_slot(Postgres *self, const Table *table)
         self->table_count = count;
     }
     PgTable *slot = &self->tables[table->id];
-    bool build_index = slot->build_index, summarize = slot->summarize; /* outlive a second TABLE */
+    FileTable file = slot->file; /* outlives a second TABLE */
     stages_free(slot->stages);
     free(slot->name);
     free(slot->columns);
     *slot = (PgTable){ .name = xstrdup(table->name),
                        .columns = xcalloc(table->column_count, sizeof(PgColumn)),
                        .column_count = table->column_count,
-                       .build_index = build_index,
-                       .summarize = summarize };
+                       .file = file };
     return slot;
 }
 
@@ -266,133 +253,4 @@ int postgres_ensure_table(void *destination, const Table *table, const Batch *ba
     }
     encode_file_fields(self, batch);
     return oid > 0 ? guard_table(self, table, slot, oid, error) : create_table(self, table, error);
-}
-
-/* --- the index, and what a file replaces --- */
-
-/* "orders_source_file_hash_idx"; of a long name so much that it fits, and a hash of the whole. */
-static char *index_name(const char *table)
-{
-    size_t n = strlen(table), room = NAME_MAX_BYTES - strlen(INDEX_SUFFIX);
-    if (n <= room)
-        return xasprintf("%s" INDEX_SUFFIX, table);
-    room -= 9;
-    while (room > 0 && ((unsigned char)table[room] & 0xc0) == 0x80)
-        room--;
-    return xasprintf("%.*s_%08x" INDEX_SUFFIX, (int)room, table, (unsigned)fnv1a64(table, n));
-}
-
-/* Whether an index begins with the hash, and whether it is a BRIN. */
-static int find_index(Postgres *self, const char *table, bool *ret_found, bool *ret_brin, char **ret_name, Error *error)
-{
-    _cleanup_(result_clearp) PGresult *result = NULL;
-    const char *const parameters[] = { self->schema, table };
-    if (postgres_query(self,
-                       "SELECT m.amname = 'brin', i.indexrelid::regclass FROM pg_catalog.pg_index i"
-                       " JOIN pg_catalog.pg_class t ON t.oid = i.indrelid"
-                       " JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace"
-                       " JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid"
-                       " JOIN pg_catalog.pg_am m ON m.oid = x.relam"
-                       " JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = i.indkey[0]"
-                       " WHERE n.nspname = $1 AND t.relname = $2 AND a.attname = '" COLUMN_HASH "'"
-                       " AND i.indisvalid AND i.indpred IS NULL ORDER BY 1 LIMIT 1",
-                       2, parameters, &result, "look for an index", error) < 0)
-        return -1;
-    *ret_found = PQntuples(result) > 0;
-    *ret_brin = *ret_found && is_true(result, 0, 0);
-    if (*ret_found)
-        *ret_name = xstrdup(PQgetvalue(result, 0, 1));
-    return 0;
-}
-
-static int create_index(Postgres *self, const char *table, Error *error)
-{
-    _cleanup_(buffer_clear) Buffer sql = { 0 };
-    _cleanup_(freep) char *name = index_name(table);
-    buffer_append_string(&sql, "CREATE INDEX IF NOT EXISTS ");
-    quote(&sql, name);
-    buffer_append_string(&sql, " ON ");
-    quote_table(self, &sql, table);
-    buffer_append_string(&sql, self->version >= 140000 ? " USING brin (" COLUMN_HASH
-                                                         " text_bloom_ops (n_distinct_per_range = " BLOOM_DISTINCT "))"
-                                                       : " (" COLUMN_HASH ")");
-    _cleanup_(freep) char *text = buffer_take_string(&sql);
-    return postgres_execute(self, text, "build an index", error);
-}
-
-static int summarize(Postgres *self, const char *table, Error *error)
-{
-    _cleanup_(freep) char *name = NULL;
-    bool found, brin;
-    if (find_index(self, table, &found, &brin, &name, error) < 0)
-        return -1;
-    if (!brin)
-        return 0;
-    const char *const parameters[] = { name };
-    return postgres_query(self, "SELECT pg_catalog.brin_summarize_new_values($1::regclass)", 1, parameters, NULL,
-                          "bring an index up to date", error);
-}
-
-int postgres_finish_indexes(Postgres *self, Error *error)
-{
-    for (size_t i = 0; i < self->table_count; i++) {
-        const PgTable *slot = &self->tables[i];
-        if ((slot->build_index && create_index(self, slot->name, error) < 0) ||
-            (slot->summarize && summarize(self, slot->name, error) < 0))
-            return -1;
-    }
-    return 0;
-}
-
-static int is_empty(Postgres *self, const char *table, bool *ret, Error *error)
-{
-    _cleanup_(result_clearp) PGresult *result = NULL;
-    _cleanup_(freep) char *sql = with_table(self, "SELECT 1 FROM %T LIMIT 1", table);
-    if (postgres_query(self, sql, 0, NULL, &result, "read a table", error) < 0)
-        return -1;
-    *ret = PQntuples(result) == 0;
-    return 0;
-}
-
-static int delete_file(Postgres *self, const char *table, const Batch *batch, Error *error)
-{
-    char hash[SHA256_TEXT_SIZE];
-    sha256_text(batch->file_hash, hash);
-    const char *const parameters[] = { hash };
-    _cleanup_(freep) char *sql = with_table(self, "DELETE FROM %T WHERE " COLUMN_HASH " = $1", table);
-    if (postgres_execute(self, "SET LOCAL enable_seqscan = off", "delete rows", error) < 0 ||
-        postgres_query(self, sql, 1, parameters, NULL, "delete rows", error) < 0)
-        return -1;
-    return postgres_execute(self, "SET LOCAL enable_seqscan = on", "delete rows", error);
-}
-
-/* Not by TRUNCATE: readers would wait for the whole load, and those with an older snapshot would then see nothing. */
-static int delete_all(Postgres *self, const char *table, Error *error)
-{
-    _cleanup_(freep) char *sql = with_table(self, "DELETE FROM %T", table);
-    return postgres_execute(self, sql, "delete rows", error);
-}
-
-int postgres_file_begin(void *destination, const Table *table, const Batch *batch, Error *error)
-{
-    Postgres *self = destination;
-    PgTable *slot = &self->tables[table->id];
-    _cleanup_(freep) char *name = NULL;
-    bool empty, found, brin;
-    if (is_empty(self, table->name, &empty, error) < 0 ||
-        find_index(self, table->name, &found, &brin, &name, error) < 0)
-        return -1;
-    if (!empty && !self->truncate && !found) {
-        /* Somebody dropped it. */
-        if (create_index(self, table->name, error) < 0)
-            return -1;
-        found = true;
-        brin = self->version >= 140000;
-    }
-    if (!empty && !self->cdc &&
-        (self->truncate ? delete_all(self, table->name, error) : delete_file(self, table->name, batch, error)) < 0)
-        return -1;
-    slot->build_index = !found;
-    slot->summarize = found && brin;
-    return 0;
 }

@@ -5,6 +5,7 @@
 #include "connectors/destinations/postgres/postgres.h"
 
 #define TIMESTAMP_DIGITS 6 /* of a second, that a timestamp holds */
+#define VARCHAR_HEADER 4   /* VARHDRSZ, which a varchar's modifier counts in */
 
 enum {
     OID_BOOL = 16,
@@ -99,6 +100,8 @@ bool pg_column_from(uint32_t oid, int32_t modifier, PgColumn *ret)
         /* timestamp(0 … 5): the server would round what it is given, and say nothing. */
         if ((oid == OID_TIMESTAMP || oid == OID_TIMESTAMPTZ) && modifier >= 0 && modifier < TIMESTAMP_DIGITS)
             return false;
+        if (oid == OID_VARCHAR && modifier > VARCHAR_HEADER)
+            ret->length_max = (uint32_t)(modifier - VARCHAR_HEADER);
         if (oid != OID_NUMERIC)
             return true;
         ret->sized = modifier >= 4;
