@@ -133,17 +133,49 @@ static void make_begin(ExecSource *exec, const json_t *configuration)
     json_decref(begin);
 }
 
-/* The folder of the program comes along, for what lies beside it; but pipelines.d holds other connections' secrets. */
-static void add_paths(ExecSource *exec)
+/* Not the root, and nothing that holds pipelines.d, where other connections' secrets may be. */
+static void add_folder(ExecSource *exec, const char *folder)
+{
+    _cleanup_(freep) char *real = path_canonical(folder), *own = path_canonical(exec->folder);
+    bool is_pipelines = strcmp(strrchr(real, '/') + 1, PIPELINES_FOLDER) == 0;
+    bool above = strcmp(strrchr(own, '/') + 1, PIPELINES_FOLDER) == 0 && path_is_below(own, real);
+    if (strcmp(real, "/") != 0 && !is_pipelines && !above)
+        program_paths_add(&exec->paths, folder, SANDBOX_READ | SANDBOX_EXECUTE);
+}
+
+/* PATH is the program's own, or a script of its: its folder comes along, for what lies beside it. */
+static void add_own(ExecSource *exec, const char *path)
 {
     char real[PATH_MAX];
-    const char *places[] = { exec->program, realpath(exec->program, real) };
+    const char *places[] = { path, realpath(path, real) };
     for (size_t i = 0; i < ELEMENTSOF(places) && places[i]; i++) {
         _cleanup_(freep) char *folder = path_folder(places[i]);
-        const char *last = strrchr(folder, '/');
-        if (last && last[1] && strcmp(last + 1, PIPELINES_FOLDER) != 0)
-            program_paths_add(&exec->paths, folder, SANDBOX_READ | SANDBOX_EXECUTE);
+        add_folder(exec, folder);
     }
+}
+
+/* An argument that is the path of a file or folder is meant to be read: by its full name just that, by a relative one
+ * (["python3", "emit.py"]) as the program itself. */
+static void add_argument(ExecSource *exec, const char *argument)
+{
+    _cleanup_(freep) char *path = path_join(exec->folder, argument);
+    struct stat status;
+    if (!*argument || stat(path, &status) < 0)
+        return;
+    if (S_ISDIR(status.st_mode)) {
+        add_folder(exec, path);
+    } else if (S_ISREG(status.st_mode)) {
+        if (argument[0] != '/')
+            add_own(exec, path);
+        program_paths_add(&exec->paths, path, SANDBOX_READ | SANDBOX_EXECUTE);
+    }
+}
+
+static void add_paths(ExecSource *exec)
+{
+    add_own(exec, exec->program);
+    for (size_t i = 1; exec->arguments[i]; i++)
+        add_argument(exec, exec->arguments[i]);
     program_paths_add_program(&exec->paths, exec->program);
     program_paths_add_system(&exec->paths);
     program_paths_add(&exec->paths, scratch_path(exec->scratch), SANDBOX_READ | SANDBOX_WRITE | SANDBOX_CREATE);
