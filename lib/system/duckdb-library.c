@@ -66,7 +66,10 @@ static int find(DuckdbLibrary *library, const char *path, Error *error)
     if (found)
         return 0;
     if (path)
-        return error_set(error, ERROR_CONFIGURATION, "DuckDB's library \"%s\" cannot be loaded: %s", path, tried);
+        return error_set(
+            error, ERROR_CONFIGURATION,
+            "DuckDB's library \"%s\" cannot be loaded: %s; correct \"duckdb_library\", or leave it out and " HOW_TO_GET,
+            path, tried);
     return error_set(error, ERROR_CONFIGURATION, "DuckDB's library is not there (%s): " HOW_TO_GET, tried);
 }
 

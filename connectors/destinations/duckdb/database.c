@@ -145,6 +145,16 @@ static char *lock_holder(const char *message)
     return xasprintf("%s (pid %.*s)", program, digits, number);
 }
 
+static int fail_memory(const DuckDb *self, const char *message, const char *attempt, Error *error)
+{
+    return error_set(error, ERROR_TEMPORARY,
+                     "database \"%s\": cannot %s within %llu MiB of memory; raise \"memory_limit\" of the destination: "
+                     "%s",
+                     self->path, attempt, (unsigned long long)(self->memory_limit >> 20), message);
+}
+
+/* What the system or the file refuses, whatever DuckDB calls it: a COMMIT that fails is a "TransactionContext Error".
+ */
 static int fail_io(const DuckDb *self, const char *message, const char *attempt, Error *error)
 {
     if (strstr(message, "Could not set lock on file")) {
@@ -153,7 +163,8 @@ static int fail_io(const DuckDb *self, const char *message, const char *attempt,
                          "database \"%s\" is open in %s; close it there: the next try is at the next due time",
                          self->path, holder);
     }
-    if (strstr(message, "not a valid DuckDB database file"))
+    /* what it takes for a database of SQLite's or another program, it would open with an extension */
+    if (strstr(message, "not a valid DuckDB database file") || strstr(message, "Loading external extensions"))
         return error_set(error, ERROR_CONFIGURATION, "\"%s\" is not a DuckDB database", self->path);
     if (strstr(message, "No space left on device") || strstr(message, "Disk quota exceeded"))
         return error_set(error, ERROR_TEMPORARY,
@@ -164,6 +175,16 @@ static int fail_io(const DuckDb *self, const char *message, const char *attempt,
                          "database \"%s\": cannot %s: no right to write it; give uid %u write access to it and to its "
                          "folder",
                          self->path, attempt, (unsigned)geteuid());
+    if (strstr(message, "Trying to read a database file with version number"))
+        return error_set(error, ERROR_CONFIGURATION,
+                         "database \"%s\" was written by a DuckDB of another age than the library in use, \"%s\" (%s): "
+                         "%s; install a newer one and name it with \"duckdb_library\"",
+                         self->path, self->library->path, self->library->version, message);
+    if (strstr(message, "could not allocate block") || strstr(message, "failed to pin block"))
+        return fail_memory(self, message, attempt, error);
+    if (strstr(message, "Corrupt database file") || strstr(message, "Could not read enough bytes"))
+        return error_set(error, ERROR_TEMPORARY, "database \"%s\" is damaged; put back a copy of it: cannot %s: %s",
+                         self->path, attempt, message);
     return error_set(error, ERROR_TEMPORARY, "database \"%s\": cannot %s: %s", self->path, attempt, message);
 }
 
@@ -184,21 +205,17 @@ int duck_fail(DuckDb *self, duckdb_error_type type, const char *message, const c
         return error_set(error, ERROR_CANCELLED, "cancelled");
     case DUCKDB_ERROR_IO:
     case DUCKDB_ERROR_PERMISSION:
+    case DUCKDB_ERROR_FATAL:
+    case DUCKDB_ERROR_INTERNAL:
+    case DUCKDB_ERROR_TRANSACTION:
         return fail_io(self, text, attempt, error);
     case DUCKDB_ERROR_OUT_OF_MEMORY:
-        return error_set(error, ERROR_TEMPORARY,
-                         "database \"%s\": cannot %s within %llu MiB of memory; raise `memory_limit` of the "
-                         "destination: %s",
-                         self->path, attempt, (unsigned long long)(self->memory_limit >> 20), text);
+        return fail_memory(self, text, attempt, error);
     case DUCKDB_ERROR_CONSTRAINT:
     case DUCKDB_ERROR_CONVERSION:
     case DUCKDB_ERROR_OUT_OF_RANGE:
     case DUCKDB_ERROR_INVALID_INPUT:
         return error_set(error, ERROR_DATA, "DuckDB cannot %s: %s", attempt, text);
-    case DUCKDB_ERROR_FATAL:
-    case DUCKDB_ERROR_INTERNAL:
-    case DUCKDB_ERROR_TRANSACTION:
-        return error_set(error, ERROR_TEMPORARY, "database \"%s\": cannot %s: %s", self->path, attempt, text);
     default:
         return error_set(error, ERROR_CONFIGURATION, "database \"%s\": cannot %s: %s", self->path, attempt, text);
     }
