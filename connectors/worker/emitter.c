@@ -520,3 +520,48 @@ int emitter_flush(Emitter *emitter, Error *error)
     }
     return 0;
 }
+
+/* --- rows that a source puts itself --- */
+
+static bool plan_name(const EmitterTable *table, FrameText name, uint32_t field, EmitterPlace *places)
+{
+    uint32_t number = name_map_get(&table->by_source, name);
+    if (number == NAME_MAP_NONE || !table->columns[number].announced)
+        return false;
+    for (uint32_t i = 0; i < table->announced_count; i++)
+        if (table->announced[i] == number && places[i].field == EMITTER_ABSENT) {
+            places[i].field = field;
+            return true;
+        }
+    return false; /* named twice */
+}
+
+bool emitter_plan(const Emitter *emitter, Operation operation, FrameText name, const FrameText *names, size_t count,
+                  EmitterPlan *ret)
+{
+    uint32_t number = name_map_get(&emitter->by_source, name);
+    EmitterTable *table = number != NAME_MAP_NONE ? emitter->tables[number] : NULL;
+    if (!table || table->announced_count == 0 || table->truncated || table->blank || operation == OPERATION_DELETE ||
+        (table->key_count == 0 && operation != OPERATION_UPSERT))
+        return false;
+    _cleanup_(freep) EmitterPlace *places = xcalloc(table->announced_count, sizeof(*places));
+    for (uint32_t i = 0; i < table->announced_count; i++) {
+        const Column *column = &table->columns[table->announced[i]];
+        places[i] = (EmitterPlace){ .field = EMITTER_ABSENT,
+                                    .kind = column->kind,
+                                    .declared = column->flags & COLUMN_DECLARED,
+                                    .key = column->flags & COLUMN_KEY };
+    }
+    for (size_t i = 0; i < count; i++)
+        if (!plan_name(table, names[i], (uint32_t)i, places))
+            return false;
+    for (uint32_t i = 0; i < table->announced_count; i++)
+        if (places[i].key && places[i].field == EMITTER_ABSENT)
+            return false;
+    *ret = (EmitterPlan){ .table = table->id,
+                          .place_count = table->announced_count,
+                          .places = take_ptr(places),
+                          .now = &table->announced_count,
+                          .rows = &table->rows };
+    return true;
+}

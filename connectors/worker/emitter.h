@@ -63,3 +63,28 @@ int emitter_truncate(Emitter *emitter, FrameText table, Error *error); /* what w
 int emitter_flush(Emitter *emitter, Error *error);
 
 EmitterFault emitter_fault(const Emitter *emitter); /* of the last emitter_row() that failed */
+
+/*
+ * For a source that sees row after row with the same names, and puts the values on worker_rows() itself where they are
+ * what their columns hold as they are: what emitter_row() would do with such a row. Whatever needs converting, or a
+ * word, still goes through emitter_row().
+ */
+typedef struct EmitterPlace {
+    uint32_t field; /* of the names; EMITTER_ABSENT: the row has none for this column */
+    Kind kind;
+    bool declared; /* else the values go as they are */
+    bool key;      /* must not be NULL */
+} EmitterPlace;
+#define EMITTER_ABSENT UINT32_MAX
+
+typedef struct EmitterPlan {
+    uint16_t table;       /* on the pipe */
+    uint32_t place_count; /* one for each column that the pipe knows, in its order */
+    EmitterPlace *places; /* owned by the caller */
+    const uint32_t *now;  /* the plan holds while this is place_count */
+    uint64_t *rows;       /* of the table: one more for each row put */
+} EmitterPlan;
+
+/* false: there is no such plan, or not yet (a name is new, a key is missing, the table is not on the pipe). */
+bool emitter_plan(const Emitter *emitter, Operation operation, FrameText table, const FrameText *names, size_t count,
+                  EmitterPlan *ret);

@@ -245,6 +245,11 @@ int worker_checkpoint(Worker *worker, const char *state, Error *error)
     return 0;
 }
 
+void worker_rows_lent(Worker *worker, uint64_t rows)
+{
+    worker->rows_sent = MAX_OF(worker->rows_sent, rows);
+}
+
 /* --- files --- */
 
 static Frame file_frame(FrameType type, const WorkerFile *file)

@@ -47,6 +47,8 @@ int worker_flush(Worker *worker, Error *error); /* sends what is open */
 
 int worker_truncate(Worker *worker, uint16_t table, Error *error);
 int worker_checkpoint(Worker *worker, const char *state, Error *error); /* returns when the writer has taken it */
+/* The pipe is lent: another program of the source's has put ROWS rows on it by now, in whole frames. */
+void worker_rows_lent(Worker *worker, uint64_t rows);
 
 /* Counts source bytes; sends PROGRESS at most every 100 ms, and looks for CANCEL. Call it per block, not per row. */
 int worker_progress(Worker *worker, uint64_t bytes, uint64_t bytes_total, const char *file, const char *phase,

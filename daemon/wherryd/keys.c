@@ -128,16 +128,16 @@ const Key daemon_keys[] = {
     { 0 }
 };
 
-extern const ConnectorKeys source_exec_keys, source_files_keys, destination_duckdb_keys, destination_sqlite_keys,
-    destination_postgres_keys;
+extern const ConnectorKeys source_exec_keys, source_files_keys, source_fivetran_keys, destination_duckdb_keys,
+    destination_sqlite_keys, destination_postgres_keys;
 
 const ConnectorKeys *const connectors[2][8] = {
-    [ROLE_SOURCE] = { &source_files_keys, &source_exec_keys },
+    [ROLE_SOURCE] = { &source_files_keys, &source_exec_keys, &source_fivetran_keys },
     [ROLE_DESTINATION] = { &destination_sqlite_keys, &destination_postgres_keys, &destination_duckdb_keys },
 };
 
 const KeyLater connectors_later[2][8] = {
-    [ROLE_SOURCE] = { { "fivetran" }, { "influxdb" } },
+    [ROLE_SOURCE] = { { "influxdb" } },
     [ROLE_DESTINATION] = { { "bigquery" }, { "databricks" } },
 };
 

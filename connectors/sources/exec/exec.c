@@ -11,8 +11,8 @@
  *
  * It is over when the program has ended, not when its pipes are closed: a child that it left behind may hold these open
  * for ever, and a program may close them early. What lies in the pipes at that moment still counts. Whatever goes
- * wrong, the program is told to end with SIGTERM and has EXEC_GRACE_MS to do so; what it left behind is ended by the
- * daemon, with the sync.
+ * wrong, the program is told to end with SIGTERM and has a few seconds to do so (worker/child.h); what it left behind
+ * is ended by the daemon, with the sync.
  */
 #include "connectors/sources/exec/exec.h"
 
@@ -23,26 +23,20 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <syslog.h>
 
 #include "connectors/sources/exec/line.h"
+#include "connectors/worker/child.h"
 #include "connectors/worker/programs.h"
 #include "connectors/worker/scratch.h"
-#include "lib/basics/clock.h"
 #include "lib/basics/path.h"
 #include "lib/basics/text.h"
-#include "lib/system/spawn.h"
 
-#define EXEC_GRACE_MS 5000 /* from SIGTERM to SIGKILL; the daemon waits twice as long */
 #define EXEC_PIPE_SIZE (1 << 20)
 #define EXEC_READ_SIZE (256u << 10)
 #define EXEC_BUFFER_KEEP (4u << 20)
 #define EXEC_DESCRIPTORS 1024
-#define LAST_WORDS_MAX 500
 #define PIPELINES_FOLDER "pipelines.d"
 
 typedef struct ExecSource {
@@ -57,14 +51,10 @@ typedef struct ExecSource {
     Scratch *scratch;
 
     /* while it runs */
-    Process process;
-    bool running;
-    int input, output, errors; /* our ends of its pipes; -1: closed */
+    Child child;
+    int input, output; /* our ends of its pipes; -1: closed */
     Buffer to_write, lines;
     size_t scanned; /* of LINES: no end of a line before */
-    char last_words[LAST_WORDS_MAX];
-    size_t last_words_count;
-    bool last_words_ended;
 } ExecSource;
 
 /* --- before the sandbox --- */
@@ -184,7 +174,8 @@ static void add_paths(ExecSource *exec)
 static int exec_open(void **ret, const json_t *configuration, SandboxPolicy *policy, Error *error)
 {
     ExecSource *exec = xcalloc(1, sizeof(*exec));
-    exec->input = exec->output = exec->errors = -1;
+    exec->input = exec->output = -1;
+    child_init(&exec->child);
     *ret = exec;
     const char *naming = text_at(configuration, "naming");
     json_int_t most = json_integer_value(json_object_get(configuration, "max_value_size"));
@@ -229,11 +220,10 @@ static void make_pipe(int *ret_ours, int *ret_theirs, bool to_program, bool *fai
 
 static int start_program(ExecSource *exec, Error *error)
 {
-    _cleanup_(close_fdp) int input = -1, output = -1, errors = -1;
+    _cleanup_(close_fdp) int input = -1, output = -1;
     bool failed = false;
     make_pipe(&exec->input, &input, true, &failed);
     make_pipe(&exec->output, &output, false, &failed);
-    make_pipe(&exec->errors, &errors, false, &failed);
     if (failed)
         return error_set_errno(error, ERROR_TEMPORARY, errno, "cannot make a pipe to \"%s\"", exec->shown);
     if (chdir(exec->folder) < 0)
@@ -242,7 +232,7 @@ static int start_program(ExecSource *exec, Error *error)
     _cleanup_(freep) char *temporary = xasprintf("TMPDIR=%s", scratch_path(exec->scratch));
     _cleanup_(freep) char *path = xasprintf("PATH=%s", getenv("PATH"));
     const char *const environment[] = { path, "LANG=C.UTF-8", "TZ=UTC", home, temporary, NULL };
-    const int descriptors[] = { input, output, errors };
+    int descriptors[] = { input, output, -1 };
     SpawnOptions options = { .path = exec->program,
                              .argv = (const char *const *)exec->arguments,
                              .environment = environment,
@@ -251,7 +241,7 @@ static int start_program(ExecSource *exec, Error *error)
                              .cgroup = -1,
                              .same_group = true };
     Error why = { 0 };
-    if (spawn(&options, &exec->process, &why) < 0) {
+    if (child_start(&exec->child, exec->shown, &options, descriptors, &why) < 0) {
         error_set(error, why.kind, "cannot run \"%s\": %s", exec->shown,
                   why.kind == ERROR_CONFIGURATION && strstr(why.message, "is missing")
                       ? "the interpreter in its first line is missing"
@@ -259,7 +249,6 @@ static int start_program(ExecSource *exec, Error *error)
         error_clear(&why);
         return -1;
     }
-    exec->running = true;
     return 0;
 }
 
@@ -279,46 +268,6 @@ static void write_input(ExecSource *exec)
     exec->input = close_fd(exec->input);
     explicit_bzero(exec->to_write.data, exec->to_write.allocated);
     buffer_clear(&exec->to_write);
-}
-
-/* Keeps the last line that is not empty. */
-static void remember_words(ExecSource *exec, const char *text, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (text[i] == '\n') {
-            exec->last_words_ended = exec->last_words_count > 0;
-            continue;
-        }
-        if (exec->last_words_ended) {
-            exec->last_words_ended = false;
-            exec->last_words_count = 0;
-        }
-        if (exec->last_words_count < sizeof(exec->last_words))
-            exec->last_words[exec->last_words_count++] = text[i];
-    }
-}
-
-/* Hands on what stderr has, MOST bytes of it. */
-static void read_errors(ExecSource *exec, size_t most)
-{
-    char bytes[16 << 10];
-    while (most > 0) {
-        ssize_t n = read(exec->errors, bytes, MIN_OF(most, sizeof(bytes)));
-        if (n < 0 && (errno == EAGAIN || errno == EINTR))
-            return;
-        if (n <= 0) {
-            exec->errors = close_fd(exec->errors);
-            return;
-        }
-        remember_words(exec, bytes, (size_t)n);
-        for (size_t done = 0; done < (size_t)n;) {
-            ssize_t written = write(STDERR_FILENO, bytes + done, (size_t)n - done);
-            if (written < 0 && errno != EINTR)
-                break; /* nobody listens: the daemon's end is noticed elsewhere */
-            done += written > 0 ? (size_t)written : 0;
-        }
-        most -= (size_t)n;
-    }
 }
 
 static int line_too_long(const ExecSource *exec, const Lines *lines, Error *error)
@@ -375,84 +324,32 @@ static int read_output(ExecSource *exec, Worker *worker, Lines *lines, size_t mo
     return 0;
 }
 
-static size_t waiting_in(int fd)
-{
-    int n = 0;
-    return fd >= 0 && ioctl(fd, FIONREAD, &n) == 0 && n > 0 ? (size_t)n : 0;
-}
-
 /* --- its life --- */
-
-/* Whether it has ended; RET then says how. */
-static bool has_ended(ExecSource *exec, siginfo_t *ret)
-{
-    *ret = (siginfo_t){ 0 };
-    if (waitid(P_PIDFD, (id_t)exec->process.pidfd, ret, WEXITED | WNOHANG) < 0 || ret->si_pid == 0)
-        return false;
-    exec->running = false;
-    return true;
-}
 
 static int run_to_end(ExecSource *exec, Worker *worker, Lines *lines, siginfo_t *ret_end, Error *error)
 {
     for (;;) {
-        struct pollfd polled[] = { { .fd = exec->process.pidfd, .events = POLLIN },
+        struct pollfd polled[] = { { .fd = exec->child.process.pidfd, .events = POLLIN },
+                                   { .fd = exec->child.errors, .events = POLLIN },
                                    { .fd = exec->output, .events = POLLIN },
-                                   { .fd = exec->errors, .events = POLLIN },
                                    { .fd = exec->input, .events = POLLOUT } };
         /* What was read is sent before waiting for more: a slow program's rows are not to be held back. */
         if (worker_flush(worker, error) < 0 || worker_wait(worker, polled, ELEMENTSOF(polled), -1, error) < 0)
             return -1;
         if (polled[3].revents)
             write_input(exec);
-        if (polled[2].revents)
-            read_errors(exec, EXEC_READ_SIZE);
-        if (polled[1].revents && read_output(exec, worker, lines, EXEC_READ_SIZE, error) < 0)
+        if (polled[1].revents)
+            child_read_errors(&exec->child);
+        if (polled[2].revents && read_output(exec, worker, lines, EXEC_READ_SIZE, error) < 0)
             return -1;
-        if (polled[0].revents && has_ended(exec, ret_end))
+        if (polled[0].revents && child_has_ended(&exec->child, ret_end))
             break;
     }
     /* As much as lies there now: what a child left behind prints has no end. */
-    read_errors(exec, waiting_in(exec->errors));
-    size_t left = waiting_in(exec->output);
+    size_t left = child_waiting_in(exec->output);
     if (left > 0 && read_output(exec, worker, lines, left, error) < 0)
         return -1;
     return take_lines(exec, lines, true, error);
-}
-
-/* Tells it and its children to end, and waits for it. */
-static void end_program(ExecSource *exec)
-{
-    siginfo_t end;
-    exec->output = close_fd(exec->output);
-    exec->input = close_fd(exec->input);
-    kill(0, SIGTERM);
-    int64_t deadline = clock_monotonic_ms() + EXEC_GRACE_MS;
-    while (!has_ended(exec, &end)) {
-        int64_t left = deadline - clock_monotonic_ms();
-        if (left <= 0)
-            kill(exec->process.pid, SIGKILL);
-        struct pollfd polled[] = { { .fd = exec->process.pidfd, .events = POLLIN },
-                                   { .fd = exec->errors, .events = POLLIN } };
-        if (poll(polled, ELEMENTSOF(polled), left > 0 ? (int)left : -1) > 0 && polled[1].revents)
-            read_errors(exec, EXEC_READ_SIZE);
-    }
-    read_errors(exec, waiting_in(exec->errors));
-}
-
-/* The error of a program that did not end well. */
-static int judge_end(const ExecSource *exec, const siginfo_t *end, Error *error)
-{
-    if (end->si_code == CLD_EXITED && end->si_status == 0)
-        return 0;
-    _cleanup_(freep) char *words = text_escape(exec->last_words, exec->last_words_count);
-    const char *colon = *words ? ": " : "";
-    if (end->si_code == CLD_EXITED)
-        return error_set(error, ERROR_TEMPORARY, "\"%s\" ended with status %d%s%s", exec->shown, end->si_status, colon,
-                         words);
-    const char *name = sigabbrev_np(end->si_status);
-    return error_set(error, ERROR_TEMPORARY, "\"%s\" was killed by SIG%s%s%s", exec->shown, name ? name : "?", colon,
-                     words);
 }
 
 static int exec_read(void *source, Worker *worker, Error *error)
@@ -466,10 +363,13 @@ static int exec_read(void *source, Worker *worker, Error *error)
     if (start_program(exec, error) < 0)
         return -1;
     int r = run_to_end(exec, worker, lines, &end, error);
-    if (exec->running)
-        end_program(exec);
+    if (exec->child.running) {
+        exec->output = close_fd(exec->output);
+        exec->input = close_fd(exec->input);
+        child_end(&exec->child);
+    }
     if (r >= 0)
-        r = judge_end(exec, &end, error);
+        r = child_judge(&exec->child, &end, error);
     if (r >= 0 && exec->output >= 0) {
         struct pollfd polled = { .fd = exec->output, .events = POLLIN };
         if (poll(&polled, 1, 0) == 0 || !(polled.revents & POLLHUP))
@@ -483,11 +383,9 @@ static int exec_read(void *source, Worker *worker, Error *error)
 static void exec_close(void *source)
 {
     ExecSource *exec = source;
-    assert(!exec->running);
-    close_fd(exec->process.pidfd > 0 ? exec->process.pidfd : -1);
+    child_clear(&exec->child);
     close_fd(exec->input);
     close_fd(exec->output);
-    close_fd(exec->errors);
     buffer_clear(&exec->to_write);
     buffer_clear(&exec->lines);
     scratch_free(exec->scratch);

@@ -1,0 +1,242 @@
+"""Runs a connector for one sync: what source-fivetran starts, inside of the sandbox that it made.
+
+It is told in BEGIN what to run, runs schema() and update() as Fivetran's runtime does (update on a thread that is not
+the main one), and says how it ended. The main thread meanwhile sends what waits, so that a slow connector's rows are
+not held back.
+"""
+
+import faulthandler
+import importlib.util
+import json
+import os
+import sys
+import threading
+import time
+import traceback
+
+from fivetran_connector_sdk import Connector, _wherry
+from fivetran_connector_sdk.logger import Logging
+from fivetran_connector_sdk.operations import SyncFailed
+
+CONTROL, OPERATIONS = 3, 4
+TICK_S = 0.5
+THREADS_WAIT_S = 60  # for those that update() left running
+_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+class ConnectorError(Exception):
+    """Something is wrong that is no exception of the connector's: there is no traceback to show."""
+
+
+# --- the connector ---
+
+
+def load(project):
+    path = os.path.join(project, "connector.py")
+    specification = importlib.util.spec_from_file_location("connector", path)
+    module = importlib.util.module_from_spec(specification)
+    sys.modules["connector"] = module
+    specification.loader.exec_module(module)
+    found = {name: value for name, value in vars(module).items() if isinstance(value, Connector)}
+    if "connector" in found:
+        return found["connector"]
+    if found:
+        names = ", ".join(f"'{name}'" for name in sorted(found))
+        raise ConnectorError(
+            f"Connector object must be named 'connector', but found: {names}; "
+            "rename it in connector.py: connector = Connector(update=update, schema=schema)"
+        )
+    raise ConnectorError(
+        "connector.py makes no Connector: it needs a line such as connector = Connector(update=update, schema=schema)"
+    )
+
+
+def missing_package(error, project):
+    """The line of requirements.txt that names what could not be imported."""
+    package = (error.name or "").split(".")[0].lower().replace("-", "_")
+    try:
+        with open(os.path.join(project, "requirements.txt"), encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                name = line.split("#")[0].strip()
+                if package and name.lower().replace("-", "_").startswith(package):
+                    return f'requirements.txt, line {number}, names it ("{name}"): it is not installed for {sys.executable}'
+    except OSError:
+        pass
+    return f"no line of requirements.txt names it; it is not installed for {sys.executable}"
+
+
+# --- errors ---
+
+
+def shown(error):
+    """The exception's last line, as a traceback has it, with its notes."""
+    kind = type(error)
+    name = (
+        kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    )
+    if isinstance(error, SyntaxError):
+        return f"{name}: {error}"
+    text = str(error)
+    notes = "; ".join(str(note) for note in getattr(error, "__notes__", ()))
+    return (f"{name}: {text}" if text else name) + (f" ({notes})" if notes else "")
+
+
+def print_traceback(error):
+    """From the connector's first line on."""
+    place = error.__traceback__
+    while place and place.tb_frame.f_code.co_filename.startswith(_HERE):
+        place = place.tb_next
+    if not place:
+        place = error.__traceback__
+    while place and "importlib" in place.tb_frame.f_code.co_filename:
+        place = place.tb_next
+    traceback.print_exception(type(error), error, place)
+    sys.stderr.flush()
+
+
+def fail(message, kind=_wherry.ERROR_TEMPORARY):
+    _wherry.fail(kind, message.encode("utf-8", "backslashreplace").decode())
+    return 1
+
+
+def exit_status(error):
+    """What sys.exit() was given: 0 is a normal end."""
+    code = error.code
+    return 0 if code is None or code == 0 else code
+
+
+# --- update() ---
+
+
+class Update(threading.Thread):
+    """update(), on a thread of its own."""
+
+    def __init__(self, connector, configuration, state):
+        super().__init__(name="update")
+        self.connector = connector
+        self.arguments = {"configuration": configuration, "state": state}
+        self.error = None
+
+    def run(self):
+        try:
+            exhaust(self.connector.update_method(**self.arguments))
+        except BaseException as error:  # SystemExit and KeyboardInterrupt too: a thread would swallow them
+            self.error = error
+
+
+def exhaust(result):
+    """A generator runs; anything else that would only run if somebody asked for it is a mistake."""
+    kind = type(result).__name__
+    if kind == "generator":
+        for _ in result:
+            pass
+        return
+    if kind == "coroutine":
+        result.close()
+    if kind in ("coroutine", "async_generator"):
+        raise ConnectorError(
+            "update() is an async function, which nobody awaits: make it a plain one that calls asyncio.run(…)"
+        )
+    if hasattr(result, "__next__"):
+        raise ConnectorError(
+            f"update() returned a {kind}, of which nothing has run: use a for loop, or return list(…) of it"
+        )
+
+
+def wait_for_threads(update):
+    """Rows of threads that still run would be lost. Names those that did not end."""
+    deadline = time.monotonic() + THREADS_WAIT_S
+    pools = sys.modules.get("concurrent.futures.thread")
+    pool_threads = list(getattr(pools, "_threads_queues", ()))
+    if pool_threads and hasattr(pools, "_python_exit"):
+        # ends the pools as the interpreter's end does: what was given to them is done first
+        threading.Thread(target=pools._python_exit, name="pools", daemon=True).start()
+    waited = [update, threading.main_thread()]
+    left = [t for t in threading.enumerate() if t not in waited and (t in pool_threads or not t.daemon)]
+    for thread in left:
+        while thread.is_alive() and time.monotonic() < deadline:
+            thread.join(TICK_S)
+            _wherry.tick()
+    return [thread.name for thread in left if thread.is_alive()]
+
+
+def run_update(connector, configuration, state):
+    """None, or why the sync fails."""
+    update = Update(connector, configuration, state)
+    update.start()
+    while update.is_alive():
+        update.join(TICK_S)
+        _wherry.tick()
+    error = update.error
+    if isinstance(error, SystemExit):
+        status = exit_status(error)
+        if status != 0:
+            return f"update() ended with sys.exit({status!r})"
+    elif isinstance(error, ConnectorError):
+        return str(error)
+    elif isinstance(error, SyncFailed):
+        return str(error)  # it was said already
+    elif error is not None:
+        print_traceback(error)
+        return shown(error)
+    running = wait_for_threads(update)
+    if running:
+        names = ", ".join(f'"{name}"' for name in running)
+        return f"{THREADS_WAIT_S} s after update() returned threads still run: {names}; join() them in update()"
+    return _wherry.finish()
+
+
+# --- the sync ---
+
+
+def sync(begin, state):
+    configuration = begin.get("configuration") or {}
+    connector = load(begin["project"])
+    if connector.configuration:
+        configuration = connector.configuration
+    if connector.schema_method:
+        from fivetran_connector_sdk._schema import declare
+
+        declare(connector.schema_method(configuration))
+    return run_update(connector, configuration, connector.state or json.loads(state))
+
+
+def attempt(begin, state):
+    """0, or 1 when it has failed and that was said."""
+    project = begin["project"]
+    try:
+        failure = sync(begin, state)
+    except ConnectorError as error:
+        failure = str(error)
+    except SyncFailed:
+        return 1
+    except SystemExit as error:
+        failure = f"connector.py called sys.exit({error.code!r}) before update() ran"
+    except ModuleNotFoundError as error:
+        print_traceback(error)
+        failure = f"{shown(error)}; {missing_package(error, project)}"
+    except BaseException as error:
+        print_traceback(error)
+        failure = shown(error)
+    if failure is not None:
+        return fail(failure)
+    _wherry.end()
+    return 0
+
+
+def main():
+    faulthandler.enable()
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")
+    configuration, state = _wherry.begin(CONTROL, OPERATIONS)
+    begin = json.loads(configuration)
+    Logging._running = True
+    if begin.get("log_level") == "debug":
+        Logging.LOG_LEVEL = Logging.Level.DEBUG
+    _wherry.prepare(begin.get("naming") == "source", begin.get("max_value_size") or 0)
+    project = begin["project"]
+    sys.path.append(project)
+    sys.argv = [os.path.join(project, "connector.py")]
+    status = attempt(begin, state)
+    sys.stdout.flush()
+    sys.exit(status)
