@@ -20,6 +20,8 @@ def allowed(path):
         return LIB[: LIB.index(f"lib/{parts[1]}/") + 1]
     if parts[0] == "connectors" and parts[1] in ("worker", "writer"):
         return (*LIB, f"connectors/{parts[1]}/")
+    if parts[:2] == ["connectors", "python"]:
+        return (*LIB, "connectors/worker/", "connectors/python/")
     if parts[:2] == ["connectors", "environment"]:
         return (*LIB, "connectors/worker/", "connectors/environment/")
     if parts[0] == "connectors":
