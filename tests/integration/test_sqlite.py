@@ -343,3 +343,64 @@ def test_keyed_tables_that_cannot_be_written(destination, sql, text):
     kind, message = failure(writer)
     assert kind == "configuration" and text in message
     assert destination.query("SELECT count(*) FROM sqlite_schema WHERE name = '_wherry_state'") == [(0,)]
+
+
+# --- rows that a table refuses ---
+
+REFUSALS = {
+    "check": ("", "CHECK constraint failed: price < 100"),
+    "trigger": (
+        "CREATE TRIGGER too_high BEFORE INSERT ON orders WHEN new.price >= 100 BEGIN SELECT RAISE(ABORT, 'high'); END",
+        "high",
+    ),
+    "index": (
+        "CREATE UNIQUE INDEX cheap ON orders (iif(price < 100, id, 7))",
+        "UNIQUE constraint failed: index 'cheap'",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", REFUSALS)
+def test_a_row_of_a_file_that_the_table_refuses(destination, how):
+    sql, text = REFUSALS[how]
+    check = '"price" REAL CHECK (price < 100)' if how == "check" else '"price" REAL'
+    destination.execute(FILE_TABLE.replace('"price" REAL', check), sql)
+    rows = [(i, "x", i / 2) for i in range(900)]
+    writer = destination.load(
+        frames.file_frames("high.csv", rows, per_frame=150), frames.file_frames("good.csv", items(300))
+    )
+    assert writer.status == 0, writer.seen
+    failed, done = writer.frames("FILE_DONE")
+    assert failed["error"] == f"high.csv: row 201: {text}"
+    assert (done["outcome"], done["rows"]) == (frames.LOADED, 300)
+    assert destination.rows() == items(300)
+
+
+def keyed(destination, rows, end=True):
+    writer = destination.start(files=False)
+    columns = [("id", "integer", KEY), ("n", "integer")]
+    writer.put(frames.hello() + frames.table("t", columns) + frames.rows(rows, operation="upsert"))
+    writer.put(frames.encode("END"))
+    writer.status = writer.finish()
+    return writer
+
+
+@pytest.mark.parametrize(
+    "sql, text",
+    [
+        (
+            "CREATE TRIGGER odd BEFORE UPDATE ON t WHEN new.n = 50 BEGIN SELECT RAISE(ABORT, 'not this'); END",
+            "not this",
+        ),
+        ("CREATE UNIQUE INDEX once ON t (iif(n < 50, id, 1))", "UNIQUE constraint failed: index 'once'"),
+    ],
+)
+def test_a_keyed_row_that_the_table_refuses(destination, sql, text):
+    assert keyed(destination, [(i, 0) for i in range(20)]).status == 0
+    destination.execute(sql, "CREATE INDEX by_n ON t (n, id)")
+    assert keyed(destination, [(i, i) for i in range(30)]).status == 0
+    before = destination.query("SELECT id, n FROM t ORDER BY n")
+    assert before == [(i, i) for i in range(30)] and destination.intact()
+    kind, message = failure(keyed(destination, [(i, i + 40) for i in range(5, 30)]))
+    assert (kind, message) == ("data", f'table "t", the row with key (10): {text}')
+    assert destination.query("SELECT id, n FROM t ORDER BY n") == before and destination.intact()

@@ -312,6 +312,11 @@ static int fail_busy(Sqlite *self, Error *error)
                      self->path, (long long)(waited / 1000), (long long)(waited % 1000 / 100));
 }
 
+bool sqlite_is_data_fault(int r)
+{
+    return (r & 0xff) == SQLITE_CONSTRAINT || (r & 0xff) == SQLITE_MISMATCH || (r & 0xff) == SQLITE_TOOBIG;
+}
+
 int sqlite_fail(Sqlite *self, int r, const char *attempt, Error *error)
 {
     const char *message = sqlite3_errmsg(self->database);
@@ -320,6 +325,8 @@ int sqlite_fail(Sqlite *self, int r, const char *attempt, Error *error)
     /* What SQLite makes of a journal that is not there and may not be made. */
     if (r == SQLITE_READONLY_DIRECTORY)
         r = SQLITE_CANTOPEN;
+    if (sqlite_is_data_fault(r))
+        return error_set(error, ERROR_DATA, "%s", message);
     switch (r & 0xff) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
@@ -342,10 +349,6 @@ int sqlite_fail(Sqlite *self, int r, const char *attempt, Error *error)
         return error_set(error, ERROR_CONFIGURATION,
                          "database \"%s\" is damaged: cannot %s: %s; restore it, or see sqlite3's `.recover`",
                          self->path, attempt, message);
-    case SQLITE_CONSTRAINT:
-    case SQLITE_MISMATCH:
-    case SQLITE_TOOBIG:
-        return error_set(error, ERROR_DATA, "%s", message);
     case SQLITE_NOMEM:
         return error_set(error, ERROR_TEMPORARY, "database \"%s\": cannot %s: out of memory", self->path, attempt);
     default:

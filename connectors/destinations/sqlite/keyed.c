@@ -1,6 +1,7 @@
 /*
- * Rows by key. They come sorted and each key once, so each is one statement, executed as it comes: the pages that
- * neighbours in a batch share are in the cache, and merge() has nothing left to do.
+ * Rows by key. They come sorted and each key once, so they are executed as they come: the pages that neighbours in a
+ * batch share are in the cache, and merge() has nothing left to do. Upserts are one statement per frame (feed.c), what
+ * else there is one per row.
  *
  * An update names the columns that it sets, and others stay as they are: for triggers and indexes, too, which a column
  * that is set to itself would touch. So each set of named columns has a statement of its own, for the first few sets of
@@ -45,6 +46,7 @@ Keyed *sqlite_keyed_free(Keyed *keyed)
         sqlite3_finalize(keyed->updates[i].statement);
         free(keyed->updates[i].mask);
     }
+    feed_free(keyed->feed);
     free(keyed->row);
     free(keyed->scratch);
     free(keyed->mask);
@@ -95,15 +97,20 @@ void sqlite_put_where_key(Buffer *sql, const Keyed *keyed, const Table *table)
         }
 }
 
-void sqlite_put_columns(Buffer *sql, const Table *table)
+static void put_insert(Buffer *sql, const char *insert, const Table *table)
 {
-    buffer_append_string(sql, "INSERT INTO ");
+    buffer_append_string(sql, insert);
     sqlite_quote(sql, table->name);
     for (size_t i = 0; i < table->column_count; i++) {
         buffer_append_string(sql, i == 0 ? " (" : ", ");
         sqlite_quote(sql, table->columns[i].name.data);
     }
     buffer_append_string(sql, ")");
+}
+
+void sqlite_put_columns(Buffer *sql, const Table *table)
+{
+    put_insert(sql, "INSERT INTO ", table);
 }
 
 void sqlite_put_on_conflict(Buffer *sql, const Table *table)
@@ -126,6 +133,13 @@ void sqlite_put_on_conflict(Buffer *sql, const Table *table)
         }
     if (separator[0] == ')')
         buffer_append_string(sql, ") DO NOTHING");
+}
+
+static void build_upserts(Buffer *sql, const Keyed *keyed, const Table *table)
+{
+    put_insert(sql, FEED_INSERT, table);
+    feed_put_select(sql, keyed->feed, "");
+    sqlite_put_on_conflict(sql, table);
 }
 
 static void build_upsert(Buffer *sql, const Keyed *keyed, const Table *table)
@@ -196,15 +210,34 @@ int sqlite_keyed_prepare(Sqlite *self, const Keyed *keyed, const Table *table, B
 
 /* --- values --- */
 
-static inline int bind_one(const Keyed *keyed, const Table *table, sqlite3_stmt *statement, size_t i)
+static int bind_one(const Keyed *keyed, const Table *table, sqlite3_stmt *statement, size_t i)
 {
     const Value *value = &keyed->row[i];
     char *scratch = keyed->scratch + i * TIMESTAMP_TEXT_MAX;
-    if (value->tag == VALUE_TIMESTAMP)
-        return sqlite3_bind_text(statement, (int)i + 1, scratch,
+    int at = (int)i + 1;
+    switch (value->tag) {
+    case VALUE_FALSE:
+    case VALUE_TRUE:
+        return sqlite3_bind_int64(statement, at, value->tag == VALUE_TRUE);
+    case VALUE_INTEGER:
+        return sqlite3_bind_int64(statement, at, value->integer);
+    case VALUE_FLOAT:
+        return sqlite3_bind_double(statement, at, value->number);
+    case VALUE_DATE:
+        return sqlite3_bind_text(statement, at, scratch, (int)date_format(value->days, scratch), SQLITE_STATIC);
+    case VALUE_TIMESTAMP:
+        return sqlite3_bind_text(statement, at, scratch,
                                  (int)sqlite_timestamp_text(table->columns[i].type, &value->timestamp, scratch),
                                  SQLITE_STATIC);
-    return sqlite_bind_value(statement, (int)i + 1, value, scratch);
+    case VALUE_STRING:
+    case VALUE_DECIMAL:
+    case VALUE_JSON:
+        return sqlite3_bind_text(statement, at, value->text.data, (int)value->text.length, SQLITE_STATIC);
+    case VALUE_BINARY:
+        return sqlite3_bind_blob(statement, at, value->text.data, (int)value->text.length, SQLITE_STATIC);
+    default:
+        return sqlite3_bind_null(statement, at);
+    }
 }
 
 int sqlite_bind_row(const Keyed *keyed, const Table *table, sqlite3_stmt *statement, BindWhat what)
@@ -231,6 +264,18 @@ int sqlite_run(sqlite3_stmt *statement)
 
 /* --- operations --- */
 
+static int apply_upserts(Sqlite *self, Keyed *keyed, const Table *table, const Frame *rows, uint64_t first_row,
+                         Error *error)
+{
+    sqlite3_stmt **statement = &keyed->statements[STATEMENT_UPSERT];
+    if (!keyed->feed)
+        keyed->feed = feed_new(self, table, true, error);
+    if (!keyed->feed || sqlite_keyed_prepare(self, keyed, table, build_upserts, statement, error) < 0)
+        return -1;
+    return feed_run(keyed->feed, *statement, rows, first_row, error);
+}
+
+/* A version of a row, where versions are kept. */
 static int apply_upsert(Sqlite *self, Keyed *keyed, const Table *table, Error *error)
 {
     sqlite3_stmt **statement = &keyed->statements[STATEMENT_UPSERT];
@@ -305,15 +350,11 @@ static int apply_row(Sqlite *self, Keyed *keyed, const Table *table, Operation o
 {
     if (keyed->history) {
         int r = sqlite_history_row(self, keyed, table, operation, error);
-        if (r <= 0)
-            return r;
-        if (r != SQLITE_E_UPSERT)
-            return sqlite_fail_row(self, r, keyed->number, error);
-        operation = OPERATION_UPSERT;
+        if (r == SQLITE_E_UPSERT)
+            return apply_upsert(self, keyed, table, error);
+        return r <= 0 ? r : sqlite_fail_row(self, r, keyed->number, error);
     }
     switch (operation) {
-    case OPERATION_UPSERT:
-        return apply_upsert(self, keyed, table, error);
     case OPERATION_UPDATE:
         return apply_update(self, keyed, table, error);
     case OPERATION_DELETE:
@@ -323,9 +364,9 @@ static int apply_row(Sqlite *self, Keyed *keyed, const Table *table, Operation o
     }
 }
 
-int sqlite_write_keyed(Sqlite *self, const Table *table, const Frame *rows, uint64_t first_row, Error *error)
+static int apply_rows(Sqlite *self, Keyed *keyed, const Table *table, const Frame *rows, uint64_t first_row,
+                      Error *error)
 {
-    Keyed *keyed = keyed_of(self, table);
     RowCursor cursor = row_cursor(rows);
     for (uint32_t row = 0; row < rows->rows.count; row++) {
         keyed->number = first_row + row;
@@ -336,6 +377,16 @@ int sqlite_write_keyed(Sqlite *self, const Table *table, const Frame *rows, uint
         if (apply_row(self, keyed, table, rows->rows.operation, error) < 0)
             return -1;
     }
+    return 0;
+}
+
+int sqlite_write_keyed(Sqlite *self, const Table *table, const Frame *rows, uint64_t first_row, Error *error)
+{
+    Keyed *keyed = keyed_of(self, table);
+    bool feed = rows->rows.operation == OPERATION_UPSERT && !keyed->history;
+    if ((feed ? apply_upserts(self, keyed, table, rows, first_row, error)
+              : apply_rows(self, keyed, table, rows, first_row, error)) < 0)
+        return -1;
     /* A spill that could not have its lock is not an error to SQLite, which goes on in ever more memory. */
     return self->gave_up ? sqlite_fail(self, SQLITE_BUSY, "write rows", error) : 0;
 }

@@ -1,6 +1,6 @@
 #pragma once
 /* Between keyed.c and history.c: what is prepared for one table, and how its statements are put together. */
-#include "connectors/destinations/sqlite/sqlite.h"
+#include "connectors/destinations/sqlite/feed.h"
 
 #define COLUMN_NONE SIZE_MAX
 #define UPDATES_MAX 16 /* statements for updates of some columns, per table */
@@ -21,6 +21,7 @@ struct Keyed {
     bool history;
     size_t synced, deleted, start, end, active; /* columns; COLUMN_NONE */
     sqlite3_stmt *statements[_STATEMENT_MAX];   /* owned, as all here; NULL: not needed so far */
+    Feed *feed;                                 /* for upserts; NULL with history */
     struct {
         uint8_t *mask;
         sqlite3_stmt *statement;

@@ -4,6 +4,8 @@
  * SQLite's result codes into errors that a person can act on; ledger.c keeps Wherry's own tables and the transaction;
  * temporary.c gives SQLite temporary files without a folder; caretaker.c takes away what was made for nothing.
  *
+ * feed.c offers a frame of rows to SQLite as a table.
+ *
  * Files: table.c creates and checks their tables, rows.c inserts. Operations: kinds.c says how columns are declared and
  * describes tables, schema.c changes them, widen.c rewrites columns, declaration.c edits a CREATE TABLE; keyed.c
  * applies rows by key, history.c does so where former versions of a row are kept.
@@ -17,13 +19,14 @@
 typedef enum JournalMode { JOURNAL_KEEP, JOURNAL_TRUNCATE, JOURNAL_WAL } JournalMode;
 
 typedef struct Keyed Keyed; /* statements that apply operations: keyed.c */
+typedef struct Feed Feed;   /* rows on their way to SQLite: feed.c */
 
 /* Where a table stands in this batch. */
 typedef struct SqliteTable {
-    sqlite3_stmt *insert; /* owned */
+    sqlite3_stmt *insert; /* owned; it reads FEED, and its parameters are hash and time of the file */
+    Feed *feed;           /* owned */
     Keyed *keyed;         /* owned; NULL: no operation so far */
     char *name;           /* owned */
-    char *scratch;        /* owned: dates and timestamps of one row as text */
     bool build_index;     /* at commit: the table was empty when the file began */
 } SqliteTable;
 
@@ -54,6 +57,7 @@ typedef struct Sqlite {
     Buffer converted;         /* the value that wherry_convert() has at hand */
     SqliteTable *tables;      /* by id */
     size_t table_count;
+    unsigned feeds_made;
 
     int64_t waiting_since_ms; /* for a lock */
     bool gave_up;             /* waiting for a lock */
@@ -73,6 +77,7 @@ int sqlite_execute(Sqlite *self, const char *sql, const char *attempt, Error *er
 int sqlite_prepare(Sqlite *self, const char *sql, sqlite3_stmt **ret, const char *attempt, Error *error);
 /* Steps a statement that returns no rows, or one row at most (*ret_row; NULL: none expected). */
 int sqlite_step(Sqlite *self, sqlite3_stmt *statement, bool *ret_row, const char *attempt, Error *error);
+bool sqlite_is_data_fault(int r); /* of a result code: what was written is at fault, and nothing else */
 /* "name" quoted as an identifier. */
 void sqlite_quote(Buffer *buffer, const char *name);
 
@@ -104,35 +109,9 @@ void sqlite_table_forget(Sqlite *self, const char *name); /* what was prepared f
 SqliteTable *sqlite_table_slot(Sqlite *self, const Table *table);
 
 /* --- rows.c --- */
-int sqlite_bind_file(SqliteTable *slot, const Table *table, const Batch *batch, Error *error);
+int sqlite_bind_file(const SqliteTable *slot, const Table *table, const Batch *batch, Error *error);
 int sqlite_write(void *destination, const Table *table, const Frame *rows, uint64_t first_row, Error *error);
 int sqlite_fail_row(Sqlite *self, int r, uint64_t row, Error *error);
-
-static inline int sqlite_bind_value(sqlite3_stmt *statement, int at, const Value *value, char *scratch)
-{
-    switch (value->tag) {
-    case VALUE_FALSE:
-    case VALUE_TRUE:
-        return sqlite3_bind_int64(statement, at, value->tag == VALUE_TRUE);
-    case VALUE_INTEGER:
-        return sqlite3_bind_int64(statement, at, value->integer);
-    case VALUE_FLOAT:
-        return sqlite3_bind_double(statement, at, value->number);
-    case VALUE_DATE:
-        return sqlite3_bind_text(statement, at, scratch, (int)date_format(value->days, scratch), SQLITE_STATIC);
-    case VALUE_TIMESTAMP:
-        return sqlite3_bind_text(statement, at, scratch, (int)timestamp_format(&value->timestamp, scratch),
-                                 SQLITE_STATIC);
-    case VALUE_STRING:
-    case VALUE_DECIMAL:
-    case VALUE_JSON:
-        return sqlite3_bind_text(statement, at, value->text.data, (int)value->text.length, SQLITE_STATIC);
-    case VALUE_BINARY:
-        return sqlite3_bind_blob(statement, at, value->text.data, (int)value->text.length, SQLITE_STATIC);
-    default:
-        return sqlite3_bind_null(statement, at);
-    }
-}
 
 /* --- kinds.c --- */
 #define SQLITE_DECLARATION_MAX 32

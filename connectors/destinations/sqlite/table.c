@@ -9,7 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "connectors/destinations/sqlite/sqlite.h"
+#include "connectors/destinations/sqlite/feed.h"
 #include "connectors/writer/guard.h"
 
 #define COLUMN_ID "_id"
@@ -34,9 +34,9 @@ static const char *sql_type(ColumnType type)
 static void table_slot_clear(SqliteTable *slot)
 {
     sqlite3_finalize(slot->insert);
+    slot->feed = feed_free(slot->feed);
     slot->keyed = sqlite_keyed_free(slot->keyed);
     free(slot->name);
-    free(slot->scratch);
     *slot = (SqliteTable){ 0 };
 }
 
@@ -191,7 +191,10 @@ static int prepare_insert(Sqlite *self, const Table *table, SqliteTable *slot, E
 {
     _cleanup_(buffer_clear) Buffer sql = { 0 };
     size_t count = table->column_count + 2;
-    buffer_append_string(&sql, "INSERT INTO ");
+    slot->feed = feed_new(self, table, false, error);
+    if (!slot->feed)
+        return -1;
+    buffer_append_string(&sql, FEED_INSERT);
     sqlite_quote(&sql, table->name);
     for (size_t i = 0; i < count; i++) {
         buffer_append_string(&sql, i == 0 ? " (" : ", ");
@@ -199,14 +202,10 @@ static int prepare_insert(Sqlite *self, const Table *table, SqliteTable *slot, E
                            : i == table->column_count ? COLUMN_HASH
                                                       : COLUMN_TIME);
     }
-    for (size_t i = 0; i < count; i++)
-        buffer_append_string(&sql, i == 0 ? ") VALUES (?" : ", ?");
     buffer_append_string(&sql, ")");
+    feed_put_select(&sql, slot->feed, ", ?1, ?2");
     _cleanup_(freep) char *text = buffer_take_string(&sql);
-    if (sqlite_prepare(self, text, &slot->insert, "insert rows", error) < 0)
-        return -1;
-    slot->scratch = xmalloc(table->column_count * TIMESTAMP_TEXT_MAX);
-    return 0;
+    return sqlite_prepare(self, text, &slot->insert, "insert rows", error);
 }
 
 int sqlite_ensure_table(void *destination, const Table *table, const Batch *batch, Error *error)
