@@ -546,6 +546,8 @@ static int build_in(Build *build, Built *ret, Error *error)
         return -1;
     const char *slash = strrchr(ret->folder, '/');
     sweep(build, slash + 1);
+    if (!ret->cached && syncfs(lock) < 0) /* who relies on it may be told so after this */
+        return error_set_errno(error, ERROR_TEMPORARY, errno, "the environment cannot be written to disk");
     return 0;
 }
 

@@ -258,6 +258,10 @@ static int error_reply(const Client *client, const char *name, json_t *p, Error 
                   text_of(p, "connection"), text_of(p, "run_id"), text_of(p, "connection"));
         return EXIT_FAILED;
     }
+    if (strcmp(own, "Exists") == 0) {
+        error_set(error, ERROR_CONFIGURATION, "\"%s\" was deployed already", text_of(p, "connection"));
+        return EXIT_EXISTS;
+    }
     if (strcmp(own, "NotSyncing") == 0) {
         error_set(error, ERROR_CONFIGURATION, "\"%s\" is not syncing: there is nothing to cancel",
                   text_of(p, "connection"));

@@ -61,6 +61,26 @@ static const Command COMMANDS[] = {
       "Names, types and the way the files are written are taken from their beginnings, of all FILEs together. What is\n"
       "not certain is a comment. CSV and NDJSON, also compressed.",
       command_draft },
+    { "init", "[DIR]", 0, 1, OPTION_TEMPLATE, "begin a connector: connector.py and what belongs to it",
+      "Files that are there already stay as they are. The project is Fivetran's: it runs there unchanged, too.",
+      command_init },
+    { "package", "[DIR]", 0, 1, 0, "pack what deploy would send into files/code.zip",
+      "Left out are hidden files, files/, configuration.json, __pycache__, virtual environments and what .gitignore\n"
+      "names.", command_package },
+    { "reset", "[DIR]", 0, 1, OPTION_YES | OPTION_NON_INTERACTIVE, "delete what debug made: the state and its tables",
+      NULL, command_reset },
+    { "deploy", "[DIR]", 0, 1,
+      OPTION_CONNECTION | OPTION_DESTINATION | OPTION_CONFIGURATION | OPTION_PYTHON | OPTION_NAMING | OPTION_FREQUENCY |
+          OPTION_YES | OPTION_NON_INTERACTIVE | OPTION_JSON | OPTION_WITHOUT_MEANING,
+      "make a connector's project a connection of the daemon",
+      "DIR holds connector.py. The daemon keeps a copy, builds an environment from requirements.txt and runs it on\n"
+      "schedule; a new connection is paused at first. What is not said stays as it was deployed before: configuration,\n"
+      "destination, Python, naming, frequency. --destination may be left out where wherry.yaml has one. A sync that runs\n"
+      "goes on with the code that it started with.", command_deploy },
+    { "configuration", "CONNECTION [set KEY | unset KEY]", 1, 3, OPTION_JSON,
+      "list or change what a deployed connector is configured with",
+      "Only names are ever shown. The value of \"set\" comes on standard input, without its last line end.",
+      command_configuration },
     { "help", "[COMMAND]", 0, 1, OPTION_MANUAL, "explain wherryctl or one command", NULL, command_help },
     { NULL },
 };
@@ -113,7 +133,7 @@ void commands_print_help(const Command *command)
     }
     puts("wherryctl COMMAND [ARGUMENT…] [OPTION…]: steers wherryd\n");
     for (size_t i = 0; COMMANDS[i].name; i++)
-        printf("  %-8s  %s\n", COMMANDS[i].name, COMMANDS[i].summary);
+        printf("  %-13s  %s\n", COMMANDS[i].name, COMMANDS[i].summary);
     puts("\nOptions of every command, before or after it:");
     print_options(OPTIONS_OF_ALL);
     puts("\nExit status: 0 done, 1 the sync or a file in it failed, 2 wrong use or configuration, 3 no daemon.");

@@ -16,6 +16,7 @@ enum {
     EXIT_WRONG_USE = 2, /* or a wrong configuration */
     EXIT_NO_DAEMON = 3, /* none is there, or it does not talk to us */
     EXIT_INTERRUPTED = 130,
+    EXIT_EXISTS = 64, /* between commands and client.c only: Deploy without overwrite */
 };
 
 /* Which options a command takes; the folders, --help and --version belong to all. */
@@ -35,8 +36,19 @@ typedef enum OptionBit {
     OPTION_VERSION = 1 << 12,
     OPTION_QUARANTINED = 1 << 13,
     OPTION_TABLES = 1 << 14,
+    OPTION_CONNECTION = 1 << 15,
+    OPTION_DESTINATION = 1 << 16,
+    OPTION_CONFIGURATION = 1 << 17,
+    OPTION_STATE = 1 << 18,
+    OPTION_YES = 1 << 19, /* --force, too */
+    OPTION_NON_INTERACTIVE = 1 << 20,
+    OPTION_TEMPLATE = 1 << 21,
+    OPTION_PYTHON = 1 << 22,
     OPTION_MANUAL = 1 << 23,
-    TAKES_FILE = 1 << 24, /* not an option: its connection may be a pipeline file */
+    OPTION_NAMING = 1 << 25,
+    OPTION_FREQUENCY = 1 << 26,
+    OPTION_WITHOUT_MEANING = 1 << 27, /* to Fivetran's service only */
+    TAKES_FILE = 1 << 24,             /* not an option: its connection may be a pipeline file */
 } OptionBit;
 #define OPTIONS_OF_ALL (OPTION_CONFIG_DIR | OPTION_STATE_DIR | OPTION_RUNTIME_DIR | OPTION_HELP | OPTION_VERSION)
 
@@ -45,6 +57,9 @@ typedef struct Options {
     const char *dir;
     const char *tables; /* joined by "," */
     int64_t limit;
+    const char *connection, *destination, *configuration, *state_file, *template_name, *python, *naming, *frequency;
+    const char *without_meaning[8]; /* names of options, without their values */
+    size_t without_meaning_count;
     const char *file; /* a pipeline file in place of a connection: what `run` keeps of it is meant; NULL: the daemon */
     const char *config_dir, *state_dir, *runtime_dir; /* as given; NULL: not */
     Paths paths;                                      /* as they apply */
@@ -79,4 +94,9 @@ int command_state(const Options *options, char *const *arguments, size_t count);
 int command_check(const Options *options, char *const *arguments, size_t count); /* local.c */
 int command_draft(const Options *options, char *const *arguments, size_t count); /* draft.c */
 int command_run(const Options *options, char *const *arguments, size_t count);
+int command_init(const Options *options, char *const *arguments, size_t count); /* connector.c */
+int command_package(const Options *options, char *const *arguments, size_t count);
+int command_reset(const Options *options, char *const *arguments, size_t count);
+int command_deploy(const Options *options, char *const *arguments, size_t count); /* deploy.c */
+int command_configuration(const Options *options, char *const *arguments, size_t count);
 int command_help(const Options *options, char *const *arguments, size_t count); /* commands.c */

@@ -22,6 +22,21 @@ const OptionName OPTION_NAMES[] = {
     { "--dir", OPTION_DIR, "DIR", "the folder to read, for a file without \"source:\"" },
     { "--limit", OPTION_LIMIT, "N", "at most N, the newest (default 100)" },
     { "--manual", OPTION_MANUAL, NULL, "print the manual page of wherryctl, for man" },
+    { "--connection", OPTION_CONNECTION, "NAME", "what the connection is called ($FIVETRAN_CONNECTION_NAME)" },
+    { "--destination", OPTION_DESTINATION, "NAME", "a destination of wherry.yaml ($FIVETRAN_DESTINATION_NAME)" },
+    { "--configuration", OPTION_CONFIGURATION, "FILE", "the configuration, JSON ($FIVETRAN_CONFIGURATION)" },
+    { "--state", OPTION_STATE, "FILE", "the state to begin with, JSON ($FIVETRAN_STATE)" },
+    { "--python-version", OPTION_PYTHON, "VERSION", "the Python that runs it, from 3.10 to 3.14" },
+    { "--naming", OPTION_NAMING, "WHICH", "FIVETRAN_NAMING or SOURCE_NAMING ($FIVETRAN_NAMING)" },
+    { "--frequency", OPTION_FREQUENCY, "TIME", "how often it syncs, such as 15m (default 6h)" },
+    { "--template", OPTION_TEMPLATE, "NAME", "what to begin with: hello (default) or cursor" },
+    { "--force", OPTION_YES, NULL, "do it without asking" },
+    { "--yes", OPTION_YES, NULL, "the same" },
+    { "--non-interactive", OPTION_NON_INTERACTIVE, NULL, "ask nothing: fail instead" },
+    { "--api-key", OPTION_WITHOUT_MEANING, "KEY", "for Fivetran's service; not used here" },
+    { "--hybrid-deployment-agent-id", OPTION_WITHOUT_MEANING, "ID", "the same" },
+    { "--proxy-id", OPTION_WITHOUT_MEANING, "ID", "the same" },
+    { "--proxy-host-config-key", OPTION_WITHOUT_MEANING, "KEY", "the same" },
     { "--config-dir", OPTION_CONFIG_DIR, "DIR", "where the configuration is" },
     { "--state-dir", OPTION_STATE_DIR, "DIR", "where the daemon keeps its state" },
     { "--runtime-dir", OPTION_RUNTIME_DIR, "DIR", "where the daemon's socket is" },
@@ -68,6 +83,30 @@ static int set_value(Options *options, OptionBit bit, const char *value, Error *
     case OPTION_CONFIG_DIR:
         options->config_dir = value;
         break;
+    case OPTION_CONNECTION:
+        options->connection = value;
+        break;
+    case OPTION_DESTINATION:
+        options->destination = value;
+        break;
+    case OPTION_CONFIGURATION:
+        options->configuration = value;
+        break;
+    case OPTION_STATE:
+        options->state_file = value;
+        break;
+    case OPTION_PYTHON:
+        options->python = value;
+        break;
+    case OPTION_NAMING:
+        options->naming = value;
+        break;
+    case OPTION_FREQUENCY:
+        options->frequency = value;
+        break;
+    case OPTION_TEMPLATE:
+        options->template_name = value;
+        break;
     case OPTION_STATE_DIR:
         options->state_dir = value;
         break;
@@ -104,6 +143,8 @@ static int take_option(int argc, char **argv, int *i, const Command *command, Op
         return equals ? error_set(error, ERROR_CONFIGURATION, "option \"%s\" takes no value", name) : 0;
     if (!equals && *i + 1 >= argc)
         return error_set(error, ERROR_CONFIGURATION, "option \"%s\" needs a value: %s %s", name, name, option->value);
+    if (option->bit == OPTION_WITHOUT_MEANING && options->without_meaning_count < ELEMENTSOF(options->without_meaning))
+        options->without_meaning[options->without_meaning_count++] = option->name;
     return set_value(options, option->bit, equals ? equals + 1 : argv[++*i], error);
 }
 

@@ -77,7 +77,9 @@ static bool within(const Key *key, uint64_t value)
 
 static json_t *read_secret(const ValueContext *context, const YamlNode *node)
 {
-    static const char *const kinds[] = { [YAML_ENV] = "env", [YAML_FILE] = "file", [YAML_CREDENTIAL] = "credential" };
+    static const char *const kinds[] = {
+        [YAML_ENV] = "env", [YAML_FILE] = "file", [YAML_CREDENTIAL] = "credential", [YAML_JSON] = "json"
+    };
     const char *kind = kinds[node->reference];
     _cleanup_(freep) char *printable = shown(node);
     if (node->count == 0) {
@@ -93,7 +95,8 @@ static json_t *read_secret(const ValueContext *context, const YamlNode *node)
                      printable);
         return json_null();
     }
-    _cleanup_(freep) char *path = node->reference == YAML_FILE ? path_join(node->file->folder, node->text) : NULL;
+    bool file = node->reference == YAML_FILE || node->reference == YAML_JSON;
+    _cleanup_(freep) char *path = file ? path_join(node->file->folder, node->text) : NULL;
     return json_pack("{s:{s:s, s:s}}", "$secret", "kind", kind, "name", path ? path : node->text);
 }
 
@@ -411,7 +414,7 @@ json_t *value_read(const ValueContext *context, const Key *key, const YamlNode *
     if (key->type == KEY_SECRET && node->kind == YAML_TEXT)
         return read_key(context, key, node);
     if (node->reference != YAML_PLAIN_VALUE) {
-        if (context->secrets && key->type == KEY_STRING)
+        if (context->secrets && key->type == KEY_STRING && node->reference != YAML_JSON)
             return read_secret(context, node);
         yaml_problem(context->problems, node, "\"%s\" cannot be a secret reference; write its value", key->name);
         return json_null();

@@ -43,11 +43,13 @@ typedef struct Load {
     LoadContext context;
     YamlFile daemon_file;
     char *config_dir; /* absolute */
-    char *daemon_name, *state_folder;
+    char *daemon_name, *state_dir, *state_folder;
     ConfigSet *set;
     const ConfigSet *previous;
     PathCache paths;
     size_t parsed;
+    bool deployed;        /* the files of pipelines.d are through */
+    size_t written_count; /* of their connections */
 } Load;
 
 /* --- lifetimes --- */
@@ -244,8 +246,8 @@ static int load_begin(Load *load, const char *config_dir, const char *state_dir,
     load->set = xcalloc(1, sizeof(*load->set));
     load->context.paths = &load->paths;
     if (state_dir) {
-        _cleanup_(freep) char *state = absolute(state_dir);
-        _cleanup_(freep) char *folder = path_join(state, "daemon");
+        load->state_dir = absolute(state_dir);
+        _cleanup_(freep) char *folder = path_join(load->state_dir, "daemon");
         load->context.state_folder = load->state_folder = path_canonical(folder);
     }
     return load_daemon_config(load, error);
@@ -257,6 +259,7 @@ static void load_clear(Load *load)
     path_cache_clear(&load->paths);
     config_set_free(load->set);
     free(load->config_dir);
+    free(load->state_dir);
     free(load->state_folder);
 }
 
@@ -287,11 +290,40 @@ static bool same_text(const char *a, const char *b)
     return a == b || (a && b && strcmp(a, b) == 0);
 }
 
+/* Two files of one name, one of them deployed: neither is run, since nobody can say which was meant. */
+static bool refuse_second(Load *load, Job *job)
+{
+    ConfigSet *set = load->set;
+    size_t first = set->connection_count;
+    for (size_t i = 0; load->deployed && i < load->written_count && first == set->connection_count; i++)
+        if (strcmp(set->connections[i]->name, job->name) == 0)
+            first = i;
+    for (size_t i = 0; load->deployed && i < set->problem_count; i++)
+        if (set->problems[i].name && strcmp(set->problems[i].name, job->name) == 0)
+            return true; /* its own problem is said */
+    if (first == set->connection_count)
+        return false;
+    add_problem(set, job->name,
+                xasprintf("%s: \"%s\" was deployed, too: \"%s/" DEPLOYED_FOLDER "/%s\"; remove one of the two files",
+                          set->connections[first]->path, job->name, load->state_dir, job->file_name));
+    connection_config_free(set->connections[first]);
+    memmove(&set->connections[first], &set->connections[first + 1],
+            (--set->connection_count - first) * sizeof(ConnectionConfig *));
+    load->written_count--;
+    return true;
+}
+
 /* Whatever came of JOB goes into the set. A file that was rewritten and still says the same keeps its connection. */
 static void take_result(Load *load, Job *job)
 {
     ConnectionConfig *config = job->config, *before = config_set_find(load->previous, job->name);
     load->parsed += !job->ready;
+    if (refuse_second(load, job)) {
+        connection_config_free(config);
+        free(job->bad);
+        free(job->warnings);
+        return;
+    }
     if (!config) {
         if (job->bad)
             add_problem(load->set, job->name, job->bad);
@@ -481,6 +513,29 @@ static void load_names(Load *load, int folder, const char *path, char *const *na
         qsort(load->set->connections, load->set->connection_count, sizeof(ConnectionConfig *), compare_connections);
 }
 
+/* DEPLOYED_FOLDER of the state folder: what `wherryctl deploy` wrote. */
+static int load_deployed(Load *load, Error *error)
+{
+    if (!load->state_dir)
+        return 0;
+    _cleanup_(freep) char *path = path_join(load->state_dir, DEPLOYED_FOLDER);
+    _cleanup_(close_fdp) int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0 && (errno == ENOENT || errno == ENOTDIR || errno == EACCES))
+        return 0; /* nothing was; or somebody checks who may not know */
+    if (folder < 0)
+        return error_set_errno(error, ERROR_TEMPORARY, errno, "cannot read the folder \"%s\"", path);
+    load->deployed = true;
+    load->written_count = load->set->connection_count;
+    char **names = NULL;
+    int r = list_folder(folder, path, &names, error);
+    if (r == 0)
+        load_names(load, folder, path, names);
+    for (size_t i = 0; names && names[i]; i++)
+        free(names[i]);
+    free(names);
+    return r;
+}
+
 static int load_folder(Load *load, Error *error)
 {
     _cleanup_(freep) char *path = path_join(load->config_dir, "pipelines.d");
@@ -510,6 +565,8 @@ int config_load(const char *config_dir, const char *state_dir, const ConfigSet *
     int r = load_begin(&load, config_dir, state_dir, error);
     if (r == 0)
         r = load_folder(&load, error);
+    if (r == 0)
+        r = load_deployed(&load, error);
     if (r == 0)
         *ret = take_ptr(load.set);
     load_clear(&load);

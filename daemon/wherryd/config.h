@@ -79,7 +79,8 @@
  * "commit_interval", "max_value_size", "sandbox", "destination"}, as far as the connection has them ("files": true
  * where the source is files), and "tables" (a list of names) where a full sync was asked for of these alone.
  *
- * Secret references stand in the JSON as {"$secret": {"kind": "env"|"file"|"credential", "name": "…"}} and are resolved
+ * Secret references stand in the JSON as {"$secret": {"kind": "env"|"file"|"credential"|"json", "name": "…"}} and are
+ * resolved
  * when a sync starts.
  */
 #include <jansson.h>
@@ -153,11 +154,13 @@ DEFINE_CLEANUP(ConfigSet, config_set_free)
 /* The connection called NAME, or NULL. Borrowed. */
 ConnectionConfig *config_set_find(const ConfigSet *set, const char *name);
 
-/* Reads CONFIG_DIR/wherry.yaml (absent: defaults) and the .yaml files of CONFIG_DIR/pipelines.d. Fails as a whole only
+/* Reads CONFIG_DIR/wherry.yaml (absent: defaults) and the .yaml files of CONFIG_DIR/pipelines.d and of
+ * STATE_DIR/DEPLOYED_FOLDER. Fails as a whole only
  * when wherry.yaml is bad or a folder cannot be read (negative, ERROR; the message may have several lines, each with
  * its place). STATE_DIR: no destination may lie under its daemon/ folder; NULL: not checked. PREVIOUS may be NULL;
  * connections whose file and wherry.yaml did not change since are taken over from it without parsing, and those whose
  * meaning did not change keep their pointer. */
+#define DEPLOYED_FOLDER "deployed/pipelines.d" /* of the state folder: files that `wherryctl deploy` wrote */
 int config_load(const char *config_dir, const char *state_dir, const ConfigSet *previous, ConfigSet **ret,
                 Error *error);
 /* One file outside pipelines.d (`--once --file`, `check FILE`), with CONFIG_DIR/wherry.yaml where that exists. The

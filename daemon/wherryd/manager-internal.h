@@ -1,7 +1,7 @@
 #pragma once
 /*
  * What the parts of the manager share: manager.c (life and reload), manager-run.c (a run from queue to record),
- * manager-control.c (what the control interface asks for).
+ * manager-control.c (what the control interface asks for), manager-deploy.c (connectors that are deployed).
  */
 #include "daemon/wherryd/admission.h"
 #include "daemon/wherryd/config.h"
@@ -77,6 +77,7 @@ struct Manager {
     size_t connection_count;
     Heap due;
     Run *runs;
+    struct Deploy *deploys; /* uploads, and what is being built */
     ManagerSubscription *subscriptions;
     unsigned emitting;
     size_t syncing;
@@ -112,6 +113,10 @@ Run *run_queue(Connection *connection, const char *trigger, SyncTask task, bool 
 void run_pump(Manager *manager);
 void run_drop(Run *run, const char *reason); /* queued only: ends it as cancelled */
 bool run_is_scheduled(const Run *run);       /* by schedule, retry or watch: not by a person */
+
+/* manager-deploy.c */
+void manager_deploys_begin(Manager *manager); /* clears away what another life left half done */
+void manager_deploys_end(Manager *manager);   /* ends what is being built, without a word */
 
 /* manager-control.c */
 const char *connection_asked_as(const Connection *connection); /* what a person tells wherryctl to mean it */

@@ -587,6 +587,7 @@ int manager_start(Manager *manager, Error *error)
     log_message(LOG_INFO, &(LogContext){ .message_id = MESSAGE_DAEMON_STARTED },
                 "started: %zu connection%s, %zu broken; syncs are held together by %s", manager->connection_count,
                 manager->connection_count == 1 ? "" : "s", broken, trees_describe(manager->trees));
+    manager_deploys_begin(manager);
     manager_settle(manager);
     return 0;
 }
@@ -667,6 +668,7 @@ Manager *manager_free(Manager *manager)
     for (Run *run = manager->runs; run; run = run->next)
         if (run->sync)
             sync_abandon(run->sync);
+    manager_deploys_end(manager);
     for (size_t i = 0; i < manager->connection_count; i++)
         connection_free(manager->connections[i]);
     free(manager->connections);

@@ -20,6 +20,7 @@ enum {
     MANAGER_E_NO_SUCH_FILE,
     MANAGER_E_NOT_SYNCING,
     MANAGER_E_STOPPING,
+    MANAGER_E_EXISTS, /* manager_deploy(): there is one already, and `overwrite` was not said */
 };
 
 typedef struct ManagerOptions {
@@ -70,6 +71,30 @@ int manager_get_state(Manager *manager, const char *connection, ManagerStateCall
                       Error *error);
 int manager_set_state(Manager *manager, const char *connection, json_t *state /* borrowed; NULL: reset to {} */,
                       ManagerStateCallback callback, void *userdata, char ret_run_id[static 37], Error *error);
+
+/* Puts a connector's project in place, version by version (manager-deploy.c). The first call begins an upload, further
+ * ones name it and bring files; the one with `commit` builds the environment and puts the version in place. */
+typedef struct ManagerDeployRequest {
+    const char *connection;
+    const char *upload;                      /* NULL: begins one */
+    json_t *files;                           /* borrowed; array of DeployFile; NULL: none */
+    json_t *configuration;                   /* borrowed; NULL: what was deployed before is kept */
+    const char *destination;                 /* a name of wherry.yaml's; NULL: as before, or the only one there is */
+    const char *python, *naming, *frequency; /* NULL: as before, or the default */
+    bool commit, overwrite;
+} ManagerDeployRequest;
+typedef struct ManagerDeployEvents {
+    void (*line)(const char *text, size_t n, void *userdata);
+    void (*done)(json_t *deployed /* borrowed; NULL: ERROR */, const Error *error, void *userdata);
+    void *userdata;
+} ManagerDeployEvents;
+/* 0: taken; *ret_upload names the upload. With `commit`, EVENTS follow, never from within. MANAGER_E_EXISTS,
+ * MANAGER_E_STOPPING. */
+int manager_deploy(Manager *manager, const ManagerDeployRequest *request, const ManagerDeployEvents *events,
+                   char ret_upload[static 37], Error *error);
+/* Changes values of a deployed connection's configuration; returns the names of all there are. */
+int manager_configure(Manager *manager, const char *connection, json_t *set /* object of texts, or NULL */,
+                      json_t *unset /* array of texts, or NULL */, json_t **ret_names, Error *error);
 
 /* --- what happens --- */
 typedef enum ManagerEvent {

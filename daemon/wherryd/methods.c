@@ -30,6 +30,7 @@ typedef enum ParameterType {
     PARAMETER_BOOLEAN,
     PARAMETER_INTEGER,
     PARAMETER_OBJECT,
+    PARAMETER_OBJECTS,
 } ParameterType;
 
 typedef struct Parameter {
@@ -42,7 +43,7 @@ typedef struct Method {
     const char *name;
     void (*handle)(Call *call, json_t *parameters);
     bool needs_more;
-    Parameter parameters[5];
+    Parameter parameters[12];
 } Method;
 
 Call *call_free(Call *call)
@@ -122,6 +123,9 @@ static void answer_result(Call *call, int r, const char *connection, const char 
         return;
     case MANAGER_E_NOT_SYNCING:
         call_error(call, MANAGER ".NotSyncing", json_pack("{s:s}", "connection", connection));
+        return;
+    case MANAGER_E_EXISTS:
+        call_error(call, MANAGER ".Exists", json_pack("{s:s}", "connection", connection));
         return;
     case MANAGER_E_STOPPING:
         call_error(call, MANAGER ".Stopping", NULL);
@@ -207,6 +211,66 @@ static void list(Call *call, json_t *parameters)
         no_such_connection(call, unknown ? unknown : "");
     else
         answer_list(call, "connections", connections);
+}
+
+static void state_arrived(Call *call, json_t *parameters /* stolen */, const Error *error);
+
+static void deploy_line(const char *text, size_t n, void *userdata)
+{
+    Call *call = userdata;
+    if (!call->peer || !call->more || control_call_congested(call))
+        return;
+    _cleanup_(freep) char *printable = text_escape(text, n);
+    call_reply_continues(call, json_pack("{s:s, s:n, s:n}", "log", printable, "upload", "deployed"));
+}
+
+static void deploy_done(json_t *deployed, const Error *error, void *userdata)
+{
+    json_t *answer = deployed ? json_pack("{s:O, s:n, s:n}", "deployed", deployed, "upload", "log") : NULL;
+    state_arrived(userdata, answer, deployed ? NULL : error);
+}
+
+static void deploy(Call *call, json_t *parameters)
+{
+    _cleanup_(error_clear) Error error = { 0 };
+    char upload[UUID_TEXT_SIZE] = "";
+    json_t *configuration = json_object_get(parameters, "configuration");
+    json_t *files = json_object_get(parameters, "files");
+    const ManagerDeployRequest request = { .connection = parameter_string(parameters, "connection"),
+                                           .upload = parameter_string(parameters, "upload"),
+                                           .files = json_is_array(files) ? files : NULL,
+                                           .configuration = json_is_object(configuration) ? configuration : NULL,
+                                           .destination = parameter_string(parameters, "destination"),
+                                           .python = parameter_string(parameters, "python"),
+                                           .naming = parameter_string(parameters, "naming"),
+                                           .frequency = parameter_string(parameters, "frequency"),
+                                           .commit = parameter_true(parameters, "commit"),
+                                           .overwrite = parameter_true(parameters, "overwrite") };
+    const ManagerDeployEvents events = { .line = deploy_line, .done = deploy_done, .userdata = call };
+    call->waits = request.commit ? CALL_WAITS_STATE : CALL_WAITS_NOT;
+    int r = manager_deploy(call->manager, &request, &events, upload, &error);
+    if (r == 0 && request.commit)
+        return;
+    call->waits = CALL_WAITS_NOT;
+    if (r != 0)
+        answer_result(call, r, request.connection, NULL, NULL, &error);
+    else
+        call_reply(call, json_pack("{s:s, s:n, s:n}", "upload", upload, "log", "deployed"));
+}
+
+static void configure(Call *call, json_t *parameters)
+{
+    _cleanup_(error_clear) Error error = { 0 };
+    const char *connection = parameter_string(parameters, "connection");
+    json_t *set = json_object_get(parameters, "set"), *unset = json_object_get(parameters, "unset"), *names = NULL;
+    int r = manager_configure(call->manager, connection, json_is_object(set) ? set : NULL,
+                              json_is_array(unset) ? unset : NULL, &names, &error);
+    if (r != 0)
+        answer_result(call, r, connection, NULL, NULL, &error);
+    else
+        call_reply(call, json_pack("{s:o}", "names", names));
+    if (r != 0)
+        json_decref(names);
 }
 
 static json_t *sync_answer(const char *run_id, json_t *progress, json_t *run)
@@ -467,6 +531,13 @@ static const Method METHODS[] = {
                                                    { "quarantined", PARAMETER_BOOLEAN, true } } },
     { MANAGER ".GetState", get_state, .parameters = { { "connection", PARAMETER_STRING } } },
     { MANAGER ".SetState", set_state, .parameters = { { "connection", PARAMETER_STRING }, { "state", PARAMETER_OBJECT, true } } },
+    { MANAGER ".Deploy", deploy, .parameters = { { "connection", PARAMETER_STRING }, { "upload", PARAMETER_STRING, true },
+                                                 { "files", PARAMETER_OBJECTS, true }, { "commit", PARAMETER_BOOLEAN, true },
+                                                 { "overwrite", PARAMETER_BOOLEAN, true }, { "destination", PARAMETER_STRING, true },
+                                                 { "configuration", PARAMETER_OBJECT, true }, { "python", PARAMETER_STRING, true },
+                                                 { "naming", PARAMETER_STRING, true }, { "frequency", PARAMETER_STRING, true } } },
+    { MANAGER ".Configure", configure, .parameters = { { "connection", PARAMETER_STRING }, { "set", PARAMETER_OBJECT, true },
+                                                       { "unset", PARAMETER_STRINGS, true } } },
     { MANAGER ".Monitor", monitor, .needs_more = true },
 };
 /* clang-format on */
@@ -485,6 +556,11 @@ static bool has_type(json_t *value, ParameterType type)
         return json_is_integer(value);
     case PARAMETER_OBJECT:
         return json_is_object(value);
+    case PARAMETER_OBJECTS:
+        json_array_foreach (value, i, element)
+            if (!json_is_object(element))
+                return false;
+        return json_is_array(value);
     case PARAMETER_STRINGS:
         json_array_foreach (value, i, element)
             if (!json_is_string(element))

@@ -238,10 +238,17 @@ int program_start(Program *program, const ProgramOptions *options, Error *error)
     _cleanup_(close_fdp) int control = -1, log = -1;
     if (make_descriptors(program, &control, &log, error) < 0)
         return -1;
-    const char *const argv[] = { options->title, NULL };
+    size_t n = 0;
+    while (options->arguments && options->arguments[n])
+        n++;
+    _cleanup_(freep) const char **argv = xcalloc(n + 2, sizeof(char *));
+    argv[0] = options->title;
+    for (size_t i = 0; i < n; i++)
+        argv[i + 1] = options->arguments[i];
     const int descriptors[] = { -1, log, log, control, options->operations };
     SpawnOptions spawn_options = { .path = options->path,
                                    .argv = argv,
+                                   .environment = options->environment,
                                    .descriptors = descriptors,
                                    .descriptor_count = ELEMENTSOF(descriptors),
                                    .cgroup = options->cgroup };

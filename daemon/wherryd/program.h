@@ -54,10 +54,12 @@ typedef struct ProgramOptions {
     uv_loop_t *loop;
     const char *role;
     const char *path;
-    const char *title;    /* argv[0]: what the process list shows */
-    int operations;       /* its end of the pipe; borrowed; -1: none */
-    int cgroup;           /* tree_cgroup_fd() */
-    uint32_t payload_max; /* of its frames */
+    const char *title;              /* argv[0]: what the process list shows */
+    const char *const *arguments;   /* after it; ends with NULL; NULL: none */
+    const char *const *environment; /* ends with NULL; NULL: spawn()'s own */
+    int operations;                 /* its end of the pipe; borrowed; -1: none */
+    int cgroup;                     /* tree_cgroup_fd() */
+    uint32_t payload_max;           /* of its frames */
     const ProgramEvents *events;
     void *userdata;
 } ProgramOptions;

@@ -25,7 +25,7 @@ static void wipe(Buffer *buffer)
 }
 
 /* The content of PATH as it lies. */
-static int read_bytes(const char *path, const char *what, Buffer *ret, Error *error)
+static int read_bytes(const char *path, const char *what, size_t most, Buffer *ret, Error *error)
 {
     assert(path); /* no reference is without a name: config-value.c */
     _cleanup_(close_fdp) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -34,7 +34,7 @@ static int read_bytes(const char *path, const char *what, Buffer *ret, Error *er
         return error_set_errno(error, ERROR_CONFIGURATION, errno, "cannot read the secret %s", what);
     if (!S_ISREG(status.st_mode))
         return error_set(error, ERROR_CONFIGURATION, "the secret %s is not a regular file", what);
-    buffer_reserve(ret, SECRET_BYTES_MAX + 4096); /* at once: growing would leave copies */
+    buffer_reserve(ret, most + 4096); /* at once: growing would leave copies */
     for (;;) {
         ssize_t n = read(fd, buffer_reserve(ret, 4096), 4096);
         if (n < 0)
@@ -42,9 +42,8 @@ static int read_bytes(const char *path, const char *what, Buffer *ret, Error *er
         if (n == 0)
             return 0;
         buffer_added(ret, (size_t)n);
-        if (buffer_length(ret) > SECRET_BYTES_MAX)
-            return error_set(error, ERROR_CONFIGURATION, "the secret %s is larger than %u KiB", what,
-                             SECRET_BYTES_MAX / 1024);
+        if (buffer_length(ret) > most)
+            return error_set(error, ERROR_CONFIGURATION, "the secret %s is larger than %zu KiB", what, most / 1024);
     }
 }
 
@@ -52,7 +51,7 @@ static int read_bytes(const char *path, const char *what, Buffer *ret, Error *er
 static int read_secret_file(const char *path, const char *what, char **ret, Error *error)
 {
     _cleanup_(wipe) Buffer content = { 0 };
-    if (read_bytes(path, what, &content, error) < 0)
+    if (read_bytes(path, what, SECRET_BYTES_MAX, &content, error) < 0)
         return -1;
     size_t n = buffer_length(&content);
     const char *text = (const char *)buffer_bytes(&content);
@@ -122,6 +121,39 @@ static int fetch(const json_t *reference, char **ret, Error *error)
     return 0;
 }
 
+/* --- a whole object --- */
+
+static void mask_texts(Mask *mask, const json_t *object)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach ((json_t *)object, key, value)
+        if (json_is_string(value))
+            mask_add(mask, json_string_value(value));
+}
+
+/* jansson's own words quote the text that it stumbled over: they are not passed on. */
+static int fetch_object(const json_t *reference, Mask *mask, json_t **ret, Error *error)
+{
+    const char *path = json_string_value(json_object_get(reference, "name"));
+    _cleanup_(freep) char *printable = text_escape_shortened(path, strlen(path), 200);
+    _cleanup_(freep) char *what = xasprintf("\"!json %s\"", printable);
+    _cleanup_(wipe) Buffer content = { 0 };
+    json_error_t problem;
+    if (read_bytes(path, what, SECRET_OBJECT_MAX, &content, error) < 0)
+        return -1;
+    *ret = json_loadb((const char *)buffer_bytes(&content), buffer_length(&content), JSON_REJECT_DUPLICATES, &problem);
+    if (!*ret)
+        return error_set(error, ERROR_CONFIGURATION, "the secret %s is not JSON: line %d, column %d", what,
+                         problem.line, problem.column);
+    if (json_is_object(*ret)) {
+        mask_texts(mask, *ret);
+        return 0;
+    }
+    json_decref(*ret);
+    return error_set(error, ERROR_CONFIGURATION, "the secret %s is not a JSON object", what);
+}
+
 /* --- key material --- */
 
 static int key_from_text(const char *text, const char *what, Buffer *ret, Error *error)
@@ -137,7 +169,7 @@ static int key_from_text(const char *text, const char *what, Buffer *ret, Error 
 /* Filedge takes one newline off, so that what an editor has saved is still the key. */
 static int key_from_file(const char *path, const char *what, Buffer *ret, Error *error)
 {
-    if (read_bytes(path, what, ret, error) < 0)
+    if (read_bytes(path, what, SECRET_BYTES_MAX, ret, error) < 0)
         return -1;
     if (buffer_length(ret) > 0 && ret->data[ret->end - 1] == '\n')
         ret->end--;
@@ -331,6 +363,8 @@ static int resolve_value(json_t *value, Mask *mask, json_t **ret, Error *error)
             error_at_reference(reference, error);
         return r;
     }
+    if (strcmp(json_string_value(json_object_get(reference, "kind")), "json") == 0)
+        return fetch_object(reference, mask, ret, error);
     char *text;
     if (fetch(reference, &text, error) < 0)
         return -1;

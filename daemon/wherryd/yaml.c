@@ -175,7 +175,7 @@ static YamlNode *read_alias(Reader *reader, struct fy_event *event)
 /* The tags that mean something, and YAML's own, which the key's type makes superfluous. */
 static void read_tag(Reader *reader, struct fy_token *token, YamlNode *node)
 {
-    static const char *const known[] = { "!env", "!file", "!credential", NULL };
+    static const char *const known[] = { "!env", "!file", "!credential", "!json", NULL };
     if (!token)
         return;
     const char *handle = fy_tag_token_handle0(token), *suffix = fy_tag_token_suffix0(token);
@@ -193,7 +193,7 @@ static void read_tag(Reader *reader, struct fy_token *token, YamlNode *node)
     if (node->reference == YAML_PLAIN_VALUE) {
         const char *near = text_suggest(tag, known);
         reader_fail(reader, node->line, node->column, "unknown tag \"%s\"; %s%s%s", printable,
-                    near ? "did you mean \"" : "there are !env, !file and !credential", near ? near : "",
+                    near ? "did you mean \"" : "there are !env, !file, !credential and !json", near ? near : "",
                     near ? "\"?" : "");
     } else if (node->kind != YAML_TEXT) {
         reader_fail(reader, node->line, node->column, "\"%s\" needs a name after it, such as %s", printable,

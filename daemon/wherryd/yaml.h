@@ -20,7 +20,7 @@
 #define YAML_ANCHORS_MAX 256
 
 typedef enum YamlKind { YAML_TEXT, YAML_LIST, YAML_MAP } YamlKind;
-typedef enum YamlReference { YAML_PLAIN_VALUE, YAML_ENV, YAML_FILE, YAML_CREDENTIAL } YamlReference;
+typedef enum YamlReference { YAML_PLAIN_VALUE, YAML_ENV, YAML_FILE, YAML_CREDENTIAL, YAML_JSON } YamlReference;
 
 typedef struct YamlFile YamlFile;
 typedef struct YamlNode YamlNode;
@@ -34,7 +34,7 @@ struct YamlNode {
     const YamlFile *file; /* for places, and what a relative path is relative to */
     uint32_t line, column;
     YamlKind kind;
-    YamlReference reference; /* !env, !file, !credential */
+    YamlReference reference; /* !env, !file, !credential, !json */
     bool plain;              /* text without quotes */
     uint32_t values;         /* of the tree that begins here */
     uint32_t count;          /* of items or entries; of bytes of text */

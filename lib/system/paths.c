@@ -198,6 +198,15 @@ char *paths_program(const char *libexec, const char *kind, const char *type)
     return flat;
 }
 
+char *paths_environment_builder(const char *libexec)
+{
+    char *nested = xasprintf("%s/environment/build-environment", libexec);
+    if (access(nested, F_OK) == 0)
+        return nested;
+    free(nested);
+    return xasprintf("%s/build-environment", libexec);
+}
+
 char *paths_wherryd(void)
 {
     _cleanup_(freep) char *folder = executable_folder();

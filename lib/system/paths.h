@@ -28,6 +28,8 @@ char *paths_libexec(const char *option);
 /* The program KIND-TYPE ("source", "files") in LIBEXEC, which is flat or laid out as a build tree. Need not exist. The
  * caller frees. */
 char *paths_program(const char *libexec, const char *kind, const char *type);
+/* The program that builds environments, in LIBEXEC as above. The caller frees. */
+char *paths_environment_builder(const char *libexec);
 /* wherryd as seen from another program of ours: beside it, in ../sbin, in the build tree, or where it was installed.
  * The caller frees. */
 char *paths_wherryd(void);

@@ -1,42 +1,17 @@
 """Virtual environments of connectors: what is installed, by whom, when anew, and what a person is told."""
 
-import base64
-import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
+import wheels
+from wheels import make_wheel
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
-
-
-def make_wheel(folder, name, version="1.0", code="", requires=(), files=()):
-    """A package of one module, as a wheel without a build."""
-    folder.mkdir(exist_ok=True)
-    info = f"{name}-{version}.dist-info"
-    content = {
-        f"{name}/__init__.py": code or f"version = {version!r}\n",
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-        + "".join(f"Requires-Dist: {other}\n" for other in requires),
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        **dict(files),
-    }
-    record = ""
-    for path, text in content.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
-        record += f"{path},sha256={digest},{len(text.encode())}\n"
-    wheel = folder / f"{name}-{version}-py3-none-any.whl"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        for path, text in content.items():
-            archive.writestr(path, text)
-        archive.writestr(f"{info}/RECORD", record + f"{info}/RECORD,,\n")
-    return wheel
 
 
 class Builder:
@@ -50,8 +25,7 @@ class Builder:
         self.log = ""
 
     def settings(self, **more):
-        cleared = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_"))}
-        return {**cleared, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.wheels), **more}
+        return wheels.settings(self.wheels, **more)
 
     def requirements(self, text):
         (self.project / "requirements.txt").write_text(text)

@@ -343,7 +343,7 @@ static const Case yaml_cases[] = {
     { "? [a]\n: b\n", "orders.yaml:1:3: a key must be plain text" },
     { "!env a: 1\n", "orders.yaml:1:1: a key must be plain text" },
     { "a: !evn X\n", "orders.yaml:1:4: unknown tag \"!evn\"; did you mean \"!env\"?" },
-    { "a: !zzzzzzz X\n", "orders.yaml:1:4: unknown tag \"!zzzzzzz\"; there are !env, !file and !credential" },
+    { "a: !zzzzzzz X\n", "orders.yaml:1:4: unknown tag \"!zzzzzzz\"; there are !env, !file, !credential and !json" },
     { "a: !env\n",
       "orders.yaml:1:1: missing key \"source\"; " LEND
       "add these two lines, with the folder to read:\nsource:\n  {type: "

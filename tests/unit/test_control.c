@@ -153,6 +153,17 @@ int manager_set_state(Manager *m, const char *connection, json_t *state, Manager
         strcpy(ret_run_id, RUN_ID);
     return m->result;
 }
+int manager_deploy(Manager *m, const ManagerDeployRequest *request, const ManagerDeployEvents *events,
+                   char ret_upload[static 37], Error *error)
+{
+    strcpy(ret_upload, RUN_ID);
+    return request->overwrite ? m->result : MANAGER_E_EXISTS;
+}
+int manager_configure(Manager *m, const char *connection, json_t *set, json_t *unset, json_t **ret_names, Error *error)
+{
+    *ret_names = json_pack("[s]", json_object_size(set) > 0 ? json_object_iter_key(json_object_iter(set)) : "none");
+    return m->result;
+}
 ManagerSubscription *manager_subscribe(Manager *m, ManagerListener listener, void *userdata)
 {
     m->listener = listener;
@@ -396,8 +407,8 @@ static void test_protocol_errors(void **state)
           "{\"error\":\"org.varlink.service.InterfaceNotFound\",\"parameters\":{\"interface\":\"org.foo.Bar\"}}" },
         { "{\"method\":\"nonsense\"}",
           "{\"error\":\"org.varlink.service.InterfaceNotFound\",\"parameters\":{\"interface\":\"nonsense\"}}" },
-        { "{" M "Deploy\"}", "{\"error\":\"org.varlink.service.MethodNotFound\",\"parameters\":{\"method\":\"org."
-                             "wherry.Manager.Deploy\"}}" },
+        { "{" M "Nothing\"}", "{\"error\":\"org.varlink.service.MethodNotFound\",\"parameters\":{\"method\":\"org."
+                              "wherry.Manager.Nothing\"}}" },
         { "{\"method\":\"org.varlink.service.GetInterfaceDescription\",\"parameters\":{\"interface\":\"a.b\"}}",
           "{\"error\":\"org.varlink.service.InterfaceNotFound\",\"parameters\":{\"interface\":\"a.b\"}}" },
         { "{" M "Monitor\"}", "{\"error\":\"org.varlink.service.ExpectedMore\",\"parameters\":{}}" },

@@ -1,0 +1,14 @@
+#pragma once
+/*
+ * The configuration of a connector, as configuration.json holds it: an object of at most CONFIGURATION_KEYS_MAX texts.
+ * Messages name keys and never quote a value.
+ */
+#include <jansson.h>
+
+#include "lib/basics/error.h"
+
+#define CONFIGURATION_KEYS_MAX 100
+#define CONFIGURATION_BYTES_MAX (512u << 10) /* of keys and values together */
+
+/* ERROR_CONFIGURATION where CONFIGURATION is no such object. */
+int configuration_check(const json_t *configuration, Error *error);
