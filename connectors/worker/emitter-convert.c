@@ -15,6 +15,7 @@
 #include <stdio.h>
 
 #include "lib/basics/base64.h"
+#include "lib/formats/json-text.h"
 
 #define DECIMAL_EXPONENT_MAX 10000 /* 1e10000 is written out as so many digits */
 #define NUMBER_TEXT_MAX 400        /* of a number that is read as a float */
@@ -364,25 +365,6 @@ static int to_binary(Conversion *conversion, const Value *value, Value *ret, Err
     return 0;
 }
 
-static void put_json_string(Buffer *to, const char *text, size_t n)
-{
-    size_t from = 0;
-    buffer_append_string(to, "\"");
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if (c >= 0x20 && c != '"' && c != '\\')
-            continue;
-        buffer_append(to, text + from, i - from);
-        from = i + 1;
-        if (c == '"' || c == '\\')
-            buffer_printf(to, "\\%c", c);
-        else
-            buffer_printf(to, "\\u%04x", c);
-    }
-    buffer_append(to, text + from, n - from);
-    buffer_append_string(to, "\"");
-}
-
 static int to_json(Conversion *conversion, const Value *value, Value *ret, Error *error)
 {
     char number[32];
@@ -406,7 +388,7 @@ static int to_json(Conversion *conversion, const Value *value, Value *ret, Error
         buffer_append(&conversion->text, value->text.data, value->text.length);
         break;
     case VALUE_STRING:
-        put_json_string(&conversion->text, value->text.data, value->text.length);
+        json_put_string(&conversion->text, value->text.data, value->text.length);
         break;
     default:
         return wrong_type(conversion, value, "JSON holds no bytes, dates and times; send them as text", error);

@@ -606,7 +606,7 @@ static void text_bytes_and_json_are_converted(void **state)
         { { COLUMN_BINARY }, tagged(VALUE_BINARY, "hi"), NULL, "=hi=" },
         { { COLUMN_BINARY }, string("hi"), NULL, "!the value of a BINARY is base64, which this is not", VALUE },
         { { COLUMN_BINARY }, integer(1), NULL, "!a BINARY takes bytes", TYPE },
-        { { COLUMN_JSON }, string("a\"\\\n\x01z"), NULL, "|\"a\\\"\\\\\\u000a\\u0001z\"|" },
+        { { COLUMN_JSON }, string("a\"\\\n\x01z"), NULL, "|\"a\\\"\\\\\\n\\u0001z\"|" },
         { { COLUMN_JSON }, integer(5), NULL, "|5|" },
         { { COLUMN_JSON }, real(0.1), NULL, "|0.1|" },
         { { COLUMN_JSON }, { .tag = VALUE_FALSE }, NULL, "|false|" },

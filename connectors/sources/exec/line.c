@@ -15,8 +15,8 @@
 #include <yyjson.h>
 
 #include "lib/basics/text.h"
+#include "lib/formats/json-text.h"
 
-#define LINE_DEPTH_MAX 512 /* of a value that is JSON */
 #define LOG_TEXT_MAX (16 << 10)
 
 typedef enum Member {
@@ -102,24 +102,6 @@ static Value number_of(FrameText text)
     return (Value){ .tag = VALUE_INTEGER, .integer = integer };
 }
 
-/* Values lie one behind the other, and a container knows where it ends. */
-static bool depth_is_fine(yyjson_val *value)
-{
-    yyjson_val *ends[LINE_DEPTH_MAX];
-    size_t depth = 0;
-    yyjson_val *end = unsafe_yyjson_get_next(value);
-    for (yyjson_val *at = value; at < end; at++) {
-        while (depth > 0 && at == ends[depth - 1])
-            depth--;
-        if (!yyjson_is_ctn(at))
-            continue;
-        if (depth == LINE_DEPTH_MAX)
-            return false;
-        ends[depth++] = unsafe_yyjson_get_next(at);
-    }
-    return true;
-}
-
 /* The JSON text of VALUE, appended to TO. */
 static void put_json(Buffer *to, yyjson_val *value)
 {
@@ -148,8 +130,8 @@ static int field_of(Lines *lines, yyjson_val *key, yyjson_val *value, EmitterFie
         return 0;
     case YYJSON_TYPE_ARR:
     case YYJSON_TYPE_OBJ: {
-        if (!depth_is_fine(value)) {
-            error_set(error, ERROR_DATA, "JSON nested too deeply (more than %d levels)", LINE_DEPTH_MAX);
+        if (!json_depth_is_fine(value)) {
+            error_set(error, ERROR_DATA, "JSON nested too deeply (more than %d levels)", JSON_DEPTH_MAX);
             _cleanup_(freep) char *name = xstrndup(ret->name.data, ret->name.length);
             return error_at_column(error, name);
         }

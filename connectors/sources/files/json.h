@@ -5,9 +5,7 @@
 #include <stddef.h>
 #include <yyjson.h>
 
-#include "lib/basics/buffer.h"
-
-#define JSON_DEPTH_MAX 512 /* of a value that is loaded; deeper ones are refused */
+#include "lib/formats/json-text.h"
 
 typedef struct JsonMemory {
     yyjson_alc allocator; /* to be given to yyjson_read_opts() */
@@ -19,9 +17,5 @@ typedef struct JsonMemory {
 void json_memory_init(JsonMemory *memory); /* must not be moved afterwards */
 void json_memory_clear(JsonMemory *memory);
 
-/* Whether the nesting of VALUE is at most JSON_DEPTH_MAX. */
-bool json_depth_is_fine(yyjson_val *value);
-/* Appends TEXT (UTF-8) as a JSON string. */
-void json_put_string(Buffer *to, const char *text, size_t n);
 /* NULL, or why TEXT is not one valid JSON value (a static text). */
 const char *json_validate(JsonMemory *memory, const char *text, size_t n);
