@@ -4,6 +4,7 @@ rows come in, exactly once."""
 import base64
 import hashlib
 import json
+import re
 import resource
 import sqlite3
 
@@ -374,6 +375,40 @@ def test_the_sidecar_is_there_before_the_commit_and_goes_without_it(start, folde
     assert seen == [True]
     assert sidecar.exists() == (outcome == frames.LOADED)
     assert listed(tmp_path / "aside") == ([sidecar.name] if outcome == frames.LOADED else [])
+
+
+def test_the_sidecar_is_durable_before_the_file_ends(start, folder, tmp_path, plain_build):  # noqa: F811
+    """Its bytes, its name, and the folders that were made for it: only then may the commit count it."""
+    content, trace = b"id,note\n1,a\nx,b\n", tmp_path / "trace"
+    (folder / "a.csv").write_bytes(content)
+    deep = tmp_path / "new" / "aside"
+    tracer = ["strace", "-y", "-x", "-s", "4096", "-o", str(trace), "-e", "trace=mkdir,fsync,renameat,write"]
+    worker = start([*tracer, str(plain_build.source("files"))], quarantine=limits(tmp_path, dir=str(deep)))
+    answered = []
+
+    def take_pipe(take=worker.take_pipe):
+        more = take()
+        for end in worker.fields("FILE_END")[len(answered) :]:
+            answered.append(end)
+            worker.say("FILE_DONE", outcome=frames.LOADED, hash=end["hash"])
+        return more
+
+    worker.take_pipe = take_pipe
+    assert worker.run() == 0
+    assert [end["quarantined"] for end in worker.fields("FILE_END")] == [1]
+    digest = "".join(f"\\x{byte:02x}" for byte in hashlib.sha256(content).digest())
+    events = []
+    for line in trace.read_text().splitlines():
+        if match := re.match(r'(?:mkdir\("([^"]*)"|fsync\(\d+<([^>]*)>|(renameat)\()', line):
+            events.append(tuple(filter(None, (line.partition("(")[0], match[1] or match[2]))))
+        elif line.startswith("write(") and "<pipe:" in line and digest in line:
+            events.append(("frame",))  # FILE_BEGIN, then FILE_END
+    name = sidecar_of("a", content)
+    begun = events.index(("frame",))
+    made, kept = events[:begun], events[begun + 1 :]
+    assert made.index(("mkdir", str(tmp_path / "new"))) < made.index(("fsync", str(tmp_path)))
+    assert made.index(("mkdir", str(deep))) < made.index(("fsync", str(tmp_path / "new")))
+    assert kept == [("fsync", str(deep / f".{name}.tmp")), ("renameat",), ("fsync", str(deep)), ("frame",)]
 
 
 def test_a_full_disk_is_nobodys_fault_and_leaves_nothing(start, folder, tmp_path, monkeypatch):  # noqa: F811

@@ -21,7 +21,7 @@ PIPE_SIZE = 4096  # so that a worker soon waits for the writer
 class Worker:
     """A source program as the daemon starts it: socket on 3, pipe on 4."""
 
-    def __init__(self, program, configuration):
+    def __init__(self, command, configuration):
         self.socket, theirs = socket.socketpair()
         self.pipe, write_end = os.pipe()
         fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
@@ -31,7 +31,7 @@ class Worker:
             os.dup2(high[0], 30), os.dup2(high[1], 31)
             os.dup2(30, 3), os.dup2(31, 4)
 
-        self.process = subprocess.Popen([str(program)], preexec_fn=place, close_fds=False)
+        self.process = subprocess.Popen(command, preexec_fn=place, close_fds=False)
         theirs.close()
         os.close(write_end)
         self.reader, self.said, self.piped, self.data = frames.Reader(), [], [], b""
@@ -99,7 +99,7 @@ def start(build, tmp_path):
     workers = []
     (tmp_path / "in").mkdir()
 
-    def start(**changes):
+    def start(command=None, **changes):
         source = {"type": "files", "dir": str(tmp_path / "in"), "file_pattern": "*", "watch": False}
         configuration = {
             "connection": "orders",
@@ -118,7 +118,7 @@ def start(build, tmp_path):
             ],
             **changes,
         }
-        workers.append(Worker(build.source("files"), configuration))
+        workers.append(Worker(command or [str(build.source("files"))], configuration))
         return workers[-1]
 
     yield start

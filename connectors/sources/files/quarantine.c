@@ -35,13 +35,23 @@ static int failed(const Quarantine *quarantine, int errnum, const char *what, Er
 
 /* --- the folder --- */
 
+/* Makes durable that PATH is in its folder, where that may be read. */
+static int sync_above(const char *path)
+{
+    _cleanup_(freep) char *above = path_folder(path);
+    _cleanup_(close_fdp) int fd = open(above, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == EACCES ? 0 : -1;
+    return fsync(fd) < 0 && errno != EINVAL ? -1 : 0;
+}
+
 static int make_folders(const Quarantine *quarantine, Error *error)
 {
     _cleanup_(freep) char *part = xstrdup(quarantine->path);
     for (char *slash = strchr(part + 1, '/');; slash = strchr(slash + 1, '/')) {
         if (slash)
             *slash = '\0';
-        if (mkdir(part, 0770) < 0 && errno != EEXIST)
+        if (mkdir(part, 0770) == 0 ? sync_above(part) < 0 : errno != EEXIST)
             return failed(quarantine, errno, "cannot make the folder", error);
         if (!slash)
             return 0;
