@@ -59,7 +59,7 @@ static const Command COMMANDS[] = {
       "files that it has seen, \"wherryctl requeue FILE.yaml NAME\" has the next run load one again.", command_run },
     { "draft", "FILE…", 1, ANY_NUMBER, 0, "print a pipeline file for data files; needs no daemon",
       "Names, types and the way the files are written are taken from their beginnings, of all FILEs together. What is\n"
-      "not certain is a comment. CSV and NDJSON, also compressed.",
+      "not certain is a comment. CSV and NDJSON, also compressed, and Parquet, which says itself what it holds.",
       command_draft },
     { "init", "[DIR]", 0, 1, OPTION_TEMPLATE, "begin a connector: connector.py and what belongs to it",
       "Files that are there already stay as they are. The project is Fivetran's: it runs there unchanged, too.",

@@ -9,6 +9,7 @@ import random
 import sqlite3
 import subprocess
 
+import duckdb
 import pytest
 import yaml
 
@@ -330,6 +331,66 @@ def test_several_files_are_one_table(draft, tmp_path):
     assert len(draft.load(printed)) == 2
 
 
+PARQUET = """SELECT 1::BIGINT AS id, 'a' AS "The Note", 1.50::DECIMAL(9,2) AS price, 0.5::DOUBLE AS part, true AS ok,
+DATE '2024-02-29' AS day, TIMESTAMP '2024-02-29 12:30:00' AS at, 'x'::BLOB AS raw, [1, 2] AS list, {'a': 1} AS pair,
+18446744073709551615::UBIGINT AS large, TIME '12:30:00' AS "time of day", NULL::INTEGER AS nothing"""
+
+
+def parquet(path, query):
+    duckdb.connect().execute(f"COPY ({query}) TO '{path}' (FORMAT parquet)")
+    return path
+
+
+def test_parquet_says_itself_what_it_holds(draft, tmp_path):
+    printed = draft(parquet(tmp_path / "orders-2024-01.parquet", PARQUET))
+    assert printed.startswith('# Drafted by wherryctl from "orders-2024-01.parquet", all 1 row of it.\n')
+    meaning = yaml.safe_load(printed)
+    assert (meaning["format"], meaning["dest_table"], meaning["source"]["file_pattern"]) == (
+        "parquet",
+        "orders",
+        "orders*.parquet",
+    )
+    assert types(printed) == {
+        "id": "integer", "the_note": "string", "price": "decimal", "part": "float", "ok": "boolean", "day": "date",
+        "at": "timestamp", "raw": "binary", "list": "json", "pair": "json", "large": "decimal", "time_of_day": "string",
+        "nothing": "integer",
+    }  # fmt: skip
+    optional = [column["dest"] for column in meaning["columns"] if column.get("required") is False]
+    assert optional == ["list", "pair", "nothing"]  # of a nested one the file does not say
+    assert comments(printed)[-3:-1] == [
+        "may be beyond 64 bits: an integer, if none of them is",
+        "of a type that only text holds",
+    ]
+    (row,) = draft.load(printed)
+    assert (row["id"], row["the_note"], row["large"], row["time_of_day"], row["nothing"]) == (
+        1,
+        "a",
+        "18446744073709551615",
+        "12:30:00",
+        None,
+    )
+
+
+def test_several_parquet_files(draft, tmp_path):
+    first = parquet(tmp_path / "t-1.parquet", "SELECT 1 AS id, 1 AS n, DATE '2024-01-01' AS day, 'x' AS mixed")
+    second = parquet(
+        tmp_path / "t-2.parquet",
+        "SELECT 2 AS id, 0.5::FLOAT AS n, TIMESTAMP '2024-01-01' AS day, 7 AS mixed, 1 AS late",
+    )
+    printed = draft(first, second)
+    assert "from 2 files, all 2 rows of it" in printed.splitlines()[0]
+    assert types(printed) == {"id": "integer", "n": "float", "day": "timestamp", "mixed": "string", "late": "integer"}
+    required = {column["dest"]: column.get("required", True) for column in yaml.safe_load(printed)["columns"]}
+    assert required == {"id": True, "n": True, "day": True, "mixed": True, "late": False}
+    assert comments(printed).count("the files have different types") == 3
+    assert [(row["id"], row["n"], row["mixed"], row["late"]) for row in draft.load(printed)] == [
+        (1, 1.0, "x", None),
+        (2, 0.5, "7", 1),
+    ]
+    (tmp_path / "t-3.parquet").write_text("id\n1\n")
+    assert "of another format than the first file" in draft(first, tmp_path / "t-3.parquet", status=1)
+
+
 def test_only_the_beginning_of_a_large_file_is_looked_at(draft, tmp_path):
     file = tmp_path / "big.csv"
     file.write_text("id,v\n" + "".join(f"{i},2\n" for i in range(20000)) + "x,y\n")
@@ -343,7 +404,8 @@ def test_only_the_beginning_of_a_large_file_is_looked_at(draft, tmp_path):
     [
         ("a.csv", b"", "empty: a draft needs some rows, or at least a header"),
         ("a.csv", b"\n \n", "empty: a draft needs some rows, or at least a header"),
-        ("a.parquet", b"PAR1\x15\x04", "a Parquet file, which says itself what it holds"),
+        ("a.parquet", b"PAR1\x15\x04", "cannot be read as a parquet file: "),
+        ("a.parquet", b"PARE\x15\x04", "an encrypted parquet file, which cannot be read"),
         ("a.xlsx", b"PK\x03\x04\x14", "an Excel workbook: save the sheet as CSV"),
         ("a.csv", b"a\0b\n\1\2\3\n", "a NUL byte, which no text has"),
         ("a.csv.gz", b"id\n1\n", 'named ".gz" but does not begin as gzip data does'),

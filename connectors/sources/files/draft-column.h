@@ -20,6 +20,8 @@ typedef struct DraftColumn {
     unsigned possible;              /* 1 << ColumnType */
     unsigned signs;                 /* private: what the values look like */
     bool seen_here;                 /* in this row, or in this file's header */
+    ColumnType stated;              /* by the file itself; 0: it is inferred from values */
+    const char *note;               /* to that: what a person should know of it; NULL: nothing */
 } DraftColumn;
 
 typedef struct Inferrer {

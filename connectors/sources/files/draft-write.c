@@ -155,8 +155,8 @@ static size_t stem_length(const char *name)
 {
     const char *dot = strchr(name + 1, '.');
     /* of several dots those behind which only endings stand */
-    static const char *const endings[] = { ".csv",   ".tsv", ".txt", ".dat", ".json", ".ndjson",
-                                           ".jsonl", ".log", ".gz",  ".zst", ".bz2",  ".xz" };
+    static const char *const endings[] = { ".csv", ".tsv", ".txt", ".dat", ".json", ".ndjson", ".jsonl",
+                                           ".log", ".gz",  ".zst", ".bz2", ".xz",   ".parquet" };
     size_t n = strlen(name);
     for (bool found = true; found && dot;) {
         found = false;
@@ -320,7 +320,8 @@ static void put_column(Buffer *to, Draft *draft, size_t i, size_t marker)
         buffer_printf(to, "%zu", i + 1);
     buffer_append_string(to, ", dest: ");
     put_string(to, column->dest);
-    ColumnType type = draft_column_type(column, marker, &comment);
+    ColumnType type = column->stated ? column->stated : draft_column_type(column, marker, &comment);
+    comment = column->stated ? column->note : comment;
     buffer_printf(to, ", type: %s", column_type_name(type));
     if (draft_column_nulls(column, marker) > 0 || draft->rows == 0)
         buffer_append_string(to, ", required: false");
@@ -337,7 +338,10 @@ char *draft_write(Draft *draft)
     _cleanup_(freep) char *table = table_name(draft);
     put_head(&text, draft);
     put_source(&text, draft);
-    buffer_printf(&text, "format: %s\n", draft->format == FORMAT_CSV ? "csv" : "ndjson");
+    buffer_printf(&text, "format: %s\n",
+                  draft->format == FORMAT_CSV       ? "csv"
+                  : draft->format == FORMAT_PARQUET ? "parquet"
+                                                    : "ndjson");
     if (draft->format == FORMAT_CSV)
         put_csv(&text, draft, marker);
     if (draft->format == FORMAT_CSV && draft->column_count == 1)

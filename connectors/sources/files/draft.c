@@ -3,6 +3,9 @@
  * were opened by wherryctl with its user's rights, and this process can open nothing, connect to nothing and start
  * nothing. It reads some megabytes of each file at most, however large the file is, and says in the draft that it did.
  *
+ * The columns of Parquet files are in their footers, which DuckDB reads; it opens them anew by their descriptors, so
+ * that the sandbox has to know their paths.
+ *
  * The first file decides format, encoding, delimiter and header; the others add columns and values. Whether a file is
  * UTF-8 shows only where it is not: then all begins again with the encoding that such files mostly have.
  */
@@ -17,10 +20,12 @@
 #include <unistd.h>
 
 #include "connectors/sources/files/charset.h"
+#include "connectors/sources/files/parquet.h"
 #include "connectors/sources/files/unpack.h"
 #include "lib/basics/text.h"
 #include "lib/system/sandbox.h"
 #include "lib/system/spawn.h"
+#include "wherry-build.h"
 
 #define SAMPLE_BYTES (256u << 10) /* for detecting how a file is written */
 #define RECORD_MAX (64u << 20)
@@ -107,10 +112,8 @@ static bool begins(const char *text, size_t n, const char *with)
 
 static int refuse_binary(const char *first, size_t n, Error *error)
 {
-    if (begins(first, n, "PAR1"))
-        return error_set(error, ERROR_DATA,
-                         "a Parquet file, which says itself what it holds: write its columns down by "
-                         "hand, with \"format: parquet\"");
+    if (begins(first, n, "PARE"))
+        return error_set(error, ERROR_DATA, "an encrypted parquet file, which cannot be read");
     if (begins(first, n, "PK\x03\x04"))
         return error_set(error, ERROR_DATA, "a zip archive, or an Excel workbook: save the sheet as CSV");
     if (begins(first, n, "\xd0\xcf\x11\xe0"))
@@ -277,6 +280,14 @@ static void draft_reset(Draft *draft)
     draft->whole = true;
 }
 
+static int check_usable(const Draft *draft, Error *error)
+{
+    for (size_t i = 0; i < draft->column_count; i++)
+        if (!draft_column_left_out(&draft->columns[i]))
+            return 0;
+    return error_set(error, ERROR_DATA, "no field has a name that a column could be read by");
+}
+
 static int read_all(Draft *draft, Source *sources, Charset *charset, bool *ret_bad, Error *error)
 {
     draft_reset(draft);
@@ -285,10 +296,7 @@ static int read_all(Draft *draft, Source *sources, Charset *charset, bool *ret_b
             _cleanup_(freep) char *shown = text_escape(sources[i].path, strlen(sources[i].path));
             return error_at_file(error, shown);
         }
-    size_t usable = 0;
-    for (size_t i = 0; i < draft->column_count; i++)
-        usable += draft_column_left_out(&draft->columns[i]) == NULL;
-    return usable > 0 ? 0 : error_set(error, ERROR_DATA, "no field has a name that a column could be read by");
+    return check_usable(draft, error);
 }
 
 /* What a file begins with, unpacked. */
@@ -335,10 +343,72 @@ static int enter_sandbox(Error *error)
     return sandbox_enter(&policy, &layers, error);
 }
 
+/* --- Parquet --- */
+
+static bool is_parquet(const Source *source)
+{
+    char first[4];
+    return pread(source->fd, first, sizeof(first), 0) == sizeof(first) && begins(first, sizeof(first), "PAR1");
+}
+
+#if WHERRY_DUCKDB
+static int enter_parquet_sandbox(const Draft *draft, Error *error)
+{
+    SandboxPath paths[DRAFT_FILES_MAX + 2];
+    SandboxPolicy policy = { .network = SANDBOX_NETWORK_NONE,
+                             .data_bytes = DATA_BYTES + 2 * PARQUET_MEMORY_DEFAULT,
+                             .paths = paths };
+    /* DuckDB looks for its group's limits, and ends the process where such a file is there and cannot be read. */
+    static const char *const limits[] = { "/proc/self/cgroup", "/sys/fs/cgroup" };
+    for (size_t i = 0; i < ELEMENTSOF(limits); i++)
+        paths[policy.path_count++] = (SandboxPath){ .path = limits[i], .access = SANDBOX_READ };
+    for (size_t i = 0; i < draft->path_count; i++)
+        paths[policy.path_count++] = (SandboxPath){ .path = draft->paths[i], .access = SANDBOX_READ };
+    unsigned layers;
+    return sandbox_enter(&policy, &layers, error);
+}
+
+static int read_parquet(Draft *draft, Parquet *parquet, const Source *source, bool first, Error *error)
+{
+    off_t size = lseek(source->fd, 0, SEEK_END);
+    DataFile file = { .fd = source->fd, .name = source->name, .size = size > 0 ? (uint64_t)size : 0 };
+    if (!is_parquet(source))
+        return error_set(error, ERROR_DATA, "of another format than the first file: a pipeline has one");
+    return draft_parquet_read(draft, parquet, &file, first, error);
+}
+
+static int run_parquet(Draft *draft, Source *sources, Error *error)
+{
+    Parquet *parquet = NULL;
+    draft->format = FORMAT_PARQUET;
+    draft->whole = true;
+    int r = parquet_open(NULL, PARQUET_MEMORY_DEFAULT, &parquet, error);
+    if (r == 0)
+        r = enter_parquet_sandbox(draft, error);
+    for (size_t i = 0; i < draft->path_count && r == 0; i++)
+        if ((r = read_parquet(draft, parquet, &sources[i], i == 0, error)) < 0) {
+            _cleanup_(freep) char *shown = text_escape(sources[i].path, strlen(sources[i].path));
+            error_at_file(error, shown);
+        }
+    parquet_free(parquet);
+    return r < 0 ? -1 : check_usable(draft, error);
+}
+#else
+static int run_parquet(Draft *draft, Source *sources, Error *error)
+{
+    error_set(error, ERROR_DATA,
+              "a Parquet file, and this wherry was built without DuckDB, which reads it: write its columns down by "
+              "hand, with \"format: parquet\"");
+    return error_at_file(error, sources[0].path);
+}
+#endif
+
 static int run(Draft *draft, Source *sources, Error *error)
 {
     Charset *charsets[ENCODINGS] = { NULL };
     int r = 0;
+    if (is_parquet(&sources[0]))
+        return run_parquet(draft, sources, error);
     /* iconv loads modules from disk, which the sandbox does not show. */
     for (size_t i = UTF16; i < ENCODINGS && r == 0; i++)
         r = charset_new(&charsets[i], encodings[i], error);

@@ -2,9 +2,11 @@
 /*
  * `source-files --draft PATH…`, which `wherryctl draft` executes: looks at the beginning of data files, and prints the
  * pipeline file that would load them. The files are open already, as descriptors DRAFT_FD_FIRST and on, one per PATH;
- * paths (absolute) only give names. Runs in a sandbox without any path.
+ * paths (absolute) only give names. Runs in a sandbox without any path but those of Parquet files, which are opened
+ * anew by their descriptors.
  */
 #include "connectors/sources/files/draft-column.h"
+#include "connectors/sources/files/file.h"
 #include "connectors/sources/files/input.h"
 #include "connectors/sources/files/settings.h"
 
@@ -38,6 +40,11 @@ int draft_main(int argc, char *argv[]);
 /* Why a pipeline cannot have this column; NULL: it can. */
 const char *draft_column_left_out(const DraftColumn *column);
 char *draft_write(Draft *draft); /* the pipeline file; the caller frees */
+
+/* --- draft-parquet.c --- */
+struct Parquet;
+/* FILE's columns to those of the draft. */
+int draft_parquet_read(Draft *draft, struct Parquet *parquet, DataFile *file, bool first, Error *error);
 
 /* --- draft-csv.c --- */
 /* Delimiter, quote and header from the first N bytes of a file's text; WHOLE: there are no more. */

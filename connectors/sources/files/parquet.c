@@ -530,3 +530,130 @@ FileReader *parquet_reader_new(Parquet *parquet, const FilesSettings *settings, 
     reader->path = xasprintf("/proc/self/fd/%d", file->fd);
     return &reader->reader;
 }
+
+/* --- what a file says of itself --- */
+
+static ColumnType pipeline_type(duckdb_type type, const char **ret_note)
+{
+    *ret_note = NULL;
+    switch (type) {
+    case DUCKDB_TYPE_BOOLEAN:
+        return COLUMN_BOOLEAN;
+    case DUCKDB_TYPE_TINYINT:
+    case DUCKDB_TYPE_SMALLINT:
+    case DUCKDB_TYPE_INTEGER:
+    case DUCKDB_TYPE_BIGINT:
+    case DUCKDB_TYPE_UTINYINT:
+    case DUCKDB_TYPE_USMALLINT:
+    case DUCKDB_TYPE_UINTEGER:
+        return COLUMN_INTEGER;
+    case DUCKDB_TYPE_UBIGINT:
+    case DUCKDB_TYPE_HUGEINT:
+    case DUCKDB_TYPE_UHUGEINT:
+        *ret_note = "may be beyond 64 bits: an integer, if none of them is";
+        return COLUMN_DECIMAL;
+    case DUCKDB_TYPE_DECIMAL:
+        return COLUMN_DECIMAL;
+    case DUCKDB_TYPE_FLOAT:
+    case DUCKDB_TYPE_DOUBLE:
+        return COLUMN_FLOAT;
+    case DUCKDB_TYPE_DATE:
+        return COLUMN_DATE;
+    case DUCKDB_TYPE_TIMESTAMP:
+    case DUCKDB_TYPE_TIMESTAMP_S:
+    case DUCKDB_TYPE_TIMESTAMP_MS:
+    case DUCKDB_TYPE_TIMESTAMP_NS:
+    case DUCKDB_TYPE_TIMESTAMP_TZ:
+        return COLUMN_TIMESTAMP;
+    case DUCKDB_TYPE_BLOB:
+        return COLUMN_BINARY;
+    case DUCKDB_TYPE_LIST:
+    case DUCKDB_TYPE_ARRAY:
+    case DUCKDB_TYPE_STRUCT:
+    case DUCKDB_TYPE_MAP:
+        return COLUMN_JSON;
+    case DUCKDB_TYPE_VARCHAR:
+        return COLUMN_STRING;
+    default:
+        *ret_note = "of a type that only text holds";
+        return COLUMN_STRING;
+    }
+}
+
+/* One BIGINT. */
+static int ask_number(ParquetReader *parquet, const char *sql, int64_t *ret, Error *error)
+{
+    const DuckdbLibrary *duckdb = parquet->duckdb;
+    duckdb_result result;
+    if (duckdb->query(parquet->connection, sql, &result) != DuckDBSuccess)
+        return result_failed(parquet, &result, error);
+    duckdb_data_chunk chunk = duckdb->fetch_chunk(result);
+    *ret = chunk && duckdb->data_chunk_get_size(chunk) > 0
+               ? *(const int64_t *)duckdb->vector_get_data(duckdb->data_chunk_get_vector(chunk, 0))
+               : 0;
+    duckdb->destroy_data_chunk(&chunk);
+    duckdb->destroy_result(&result);
+    return 0;
+}
+
+/* Whether the file counts no NULL in any part of the column NAME; a nested one has parts of its own. */
+static int may_be_null(ParquetReader *parquet, const char *name, bool *ret, Error *error)
+{
+    _cleanup_(buffer_clear) Buffer sql = { 0 };
+    int64_t without;
+    buffer_printf(&sql,
+                  "SELECT coalesce(bool_and(coalesce(stats_null_count, 1) = 0), false)::BIGINT FROM "
+                  "parquet_metadata('%s') WHERE path_in_schema = '",
+                  parquet->path);
+    for (const char *at = name; *at; at++)
+        buffer_append(&sql, *at == '\'' ? "''" : at, *at == '\'' ? 2 : 1);
+    buffer_append_string(&sql, "'");
+    _cleanup_(freep) char *text = buffer_take_string(&sql);
+    if (ask_number(parquet, text, &without, error) < 0)
+        return -1;
+    *ret = !without;
+    return 0;
+}
+
+static int describe_columns(ParquetReader *parquet, duckdb_result *schema,
+                            int (*take)(void *context, const ParquetColumn *column, Error *error), void *context,
+                            Error *error)
+{
+    const DuckdbLibrary *duckdb = parquet->duckdb;
+    idx_t count = duckdb->column_count(schema);
+    for (idx_t i = 0; i < count; i++) {
+        ParquetColumn column = { .name = duckdb->column_name(schema, i) };
+        column.type = pipeline_type(duckdb->column_type(schema, i), &column.note);
+        if (may_be_null(parquet, column.name, &column.nulls, error) < 0 || take(context, &column, error) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int parquet_describe(Parquet *parquet, DataFile *file,
+                     int (*take)(void *context, const ParquetColumn *column, Error *error), void *context,
+                     uint64_t *ret_rows, Error *error)
+{
+    const FilesSettings none = { 0 };
+    JsonMemory json = { 0 };
+    FileReader *reader = parquet_reader_new(parquet, &none, &json, file);
+    ParquetReader *self = (ParquetReader *)reader;
+    _cleanup_(freep) char *sql = xasprintf("SELECT * FROM read_parquet('%s') LIMIT 0", self->path);
+    _cleanup_(freep) char *count = xasprintf("SELECT count(*) FROM read_parquet('%s')", self->path);
+    duckdb_result schema;
+    int64_t rows = 0;
+    int r = check_magic(self, error);
+    if (r == 0)
+        r = open_database(self, error);
+    if (r == 0 && self->duckdb->query(self->connection, sql, &schema) != DuckDBSuccess)
+        r = result_failed(self, &schema, error);
+    else if (r == 0) {
+        r = describe_columns(self, &schema, take, context, error);
+        self->duckdb->destroy_result(&schema);
+    }
+    if (r == 0)
+        r = ask_number(self, count, &rows, error);
+    *ret_rows = (uint64_t)rows;
+    parquet_reader_free(reader);
+    return r;
+}
