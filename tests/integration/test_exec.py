@@ -175,6 +175,34 @@ def test_a_truncate_needs_nothing_but_the_name(running):
     assert running.query("SELECT id, note FROM t") == [(1, "a")]
 
 
+def test_a_full_sync_deletes_what_it_does_not_see(running):
+    emitter(running, lines(KEYED, upsert(id=1, note="a"), upsert(id=2, note="b")))
+    running.sync("emit")
+    emitter(running, lines(KEYED, upsert(id=2, note="c")))
+    running.sync("emit")
+    assert rows(running) == [(1, "a"), (2, "c")]
+    running.sync("emit", "--full")
+    assert rows(running) == [(2, "c")]
+    assert running.query("SELECT note FROM t WHERE _fivetran_deleted") == [("a",)]
+
+
+def test_on_schema_change_is_heeded(running):
+    emitter(running, lines(KEYED, upsert(id=1, note="a")))
+    running.sync("emit")
+    emitter(running, lines(KEYED, upsert(id=2, note="b", more=1)), on_schema_change="block_all")
+    assert running.sync("emit", status=1)["error"] == (
+        'table "t" has no column "more", and `on_schema_change: block_all` forbids to add it'
+    )
+    emitter(running, lines(KEYED, upsert(id=2, note="b", more=1), upsert("u", x=1)), on_schema_change="allow_columns")
+    assert running.sync("emit", status=1)["error"] == (
+        'table "u" is not in the destination, and `on_schema_change: allow_columns` forbids to make it'
+    )
+    assert rows(running) == [(1, "a")]
+    emitter(running, lines(KEYED, upsert(id=2, note="b", more=1)), on_schema_change="allow_columns")
+    running.sync("emit")
+    assert running.query("SELECT id, more FROM t ORDER BY id") == [(1, None), (2, 1)]
+
+
 def test_a_full_sync_of_some_tables_makes_them_anew(running):
     program = lines(KEYED, upsert(id=1, note="a"), upsert("free", x=1), {"op": "checkpoint", "state": {"n": 1}})
     emitter(running, program)
