@@ -42,6 +42,10 @@ int postgres_table_for_rows(Postgres *self, const Table *table, Error *error)
     uint32_t oid;
     if (postgres_find_table(self, table->name, &oid, error) < 0)
         return -1;
+    if (oid == 0)
+        return error_set(error, ERROR_TEMPORARY,
+                         "table \"%s\" in schema \"%s\" of %s was dropped meanwhile; the next run looks again",
+                         table->name, self->schema, self->place);
     PgTable *slot = postgres_slot(self, table);
     slot->stages = xcalloc(_OPERATION_MAX, sizeof(Stage));
     return postgres_read_columns(self, table, slot, oid, error);

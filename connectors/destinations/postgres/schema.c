@@ -183,14 +183,22 @@ static void put_create(Postgres *self, Buffer *sql, const Table *table)
     "pg_catalog.regexp_replace(pg_catalog.regexp_replace(C::text::numeric::text, '(\\.[0-9]*?)0+$', '\\1')," \
     " '\\.$', '')"
 
+#define SIXTEEN_DIGITS                         \
+    "pg_catalog.round(C::text::numeric, 16 - " \
+    "pg_catalog.length(pg_catalog.trunc(pg_catalog.abs(C::text::numeric))::text))"
+
 /* The text of a column C of kind FROM, as value_text() gives it. NULL: of JSON, where it is rewritten afterwards. */
 static const char *text_of(ColumnType from)
 {
     switch (from) {
     case COLUMN_FLOAT:
-        /* A whole number within 64 bits has its own digits, however few would tell it from its neighbours. */
-        return "CASE WHEN pg_catalog.abs(C) < 9223372036854775808 AND C = pg_catalog.trunc(C) THEN C::bigint::text ELSE"
-               " " PLAIN_NUMBER " END";
+        /* A whole number within 64 bits has its own digits, however few would tell it from its neighbours. Of larger
+         * ones PostgreSQL's shortest text is not always the shortest: it takes none that lies just between two doubles,
+         * such as 1e23. So 15 digits are tried (the cast to numeric), and 16. */
+        return "CASE WHEN pg_catalog.abs(C) < 9223372036854775808 AND C = pg_catalog.trunc(C) THEN C::bigint::text"
+               " WHEN pg_catalog.abs(C) < 1e10 OR pg_catalog.abs(C) > 1e300 THEN " PLAIN_NUMBER
+               " WHEN C::numeric::double precision = C THEN C::numeric::text"
+               " WHEN " SIXTEEN_DIGITS "::double precision = C THEN " SIXTEEN_DIGITS "::text ELSE " PLAIN_NUMBER " END";
     case COLUMN_DECIMAL:
     case COLUMN_REAL:
         return PLAIN_NUMBER;

@@ -282,8 +282,12 @@ int postgres_fail(Postgres *self, const PGresult *result, const char *attempt, E
     size_t n = more ? strlen(more) : 0;
     if (n > 0 && more[n - 1] == '.')
         more[n - 1] = '\0';
+    /* Of a staged row the server knows neither the table nor, since many are on their way at once, which one it was. */
+    bool staged = self->copy.open && self->copy.operation != OPERATION_INSERT;
     if (kind == ERROR_DATA)
-        error_set(error, kind, "%s%s%s", line, more ? ": " : "", more ? more : "");
+        error_set(error, kind, "%s%s%s%s%s%s", staged ? "table \"" : "",
+                  staged ? self->tables[self->copy.table].name : "", staged ? "\": " : "", line, more ? ": " : "",
+                  more ? more : "");
     else
         error_set(error, kind, "%s: cannot %s: %s%s%s%s%s", self->place, attempt, line, more ? ": " : "",
                   more ? more : "", advice ? "; " : "", advice ? advice : "");
