@@ -238,6 +238,8 @@ static void take_file_seen(Side *side, const Frame *frame)
         return;
     }
     say_note(sync, &answer);
+    free(sync->loading);
+    sync->loading = printable_text(sync, frame->file.name);
     if (answer.verdict == LEDGER_ASK_WRITER) {
         sync->asked = true;
         memcpy(sync->asked_hash, frame->file.hash, SHA256_SIZE);

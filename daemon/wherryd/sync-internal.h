@@ -86,6 +86,7 @@ struct Sync {
 
     int64_t files_failed;
     uint32_t files_open; /* told to load, not reported yet */
+    char *loading;       /* the last of them; printable */
     char *first_failure;
     unsigned unreleased; /* programs and the timer */
 };

@@ -219,6 +219,7 @@ static void sync_free(Sync *sync)
     error_clear(&sync->worker.error);
     error_clear(&sync->writer.error);
     free(sync->committed_state);
+    free(sync->loading);
     free(sync->first_failure);
     free(sync->file);
     free(sync->phase);
@@ -356,14 +357,16 @@ static void explain_end(Side *side)
     if (side->program.how_ended.si_code != CLD_EXITED && sync->tree)
         tree_sample(sync->tree, &sample);
     _cleanup_(freep) char *how = program_describe_end(&side->program);
+    bool is_reading = !side->is_writer && sync->files_open > 0 && sync->loading;
     if (sample.out_of_memory)
         error_set(&side->error, ERROR_TEMPORARY,
                   "the %s was ended for using too much memory: %llu MiB at the peak; allow more with \"sandbox: "
                   "{memory: …}\"",
                   side->program.role, (unsigned long long)(sample.peak >> 20));
     else
-        error_set(&side->error, side->ended_by_us ? ERROR_CANCELLED : ERROR_INTERNAL, "the %s %s before it was done",
-                  side->program.role, how);
+        error_set(&side->error, side->ended_by_us ? ERROR_CANCELLED : ERROR_INTERNAL,
+                  "the %s %s before it was done%s%s%s", side->program.role, how, is_reading ? ", while it read \"" : "",
+                  is_reading ? sync->loading : "", is_reading ? "\"" : "");
 }
 
 static void on_exited(Program *program)

@@ -6,6 +6,8 @@ import gzip
 import json
 import math
 import os
+import random
+import subprocess
 
 import frames
 import pyarrow
@@ -406,3 +408,162 @@ def test_a_file_that_changes_is_not_loaded(start, folder, keep_times):  # noqa: 
     worker = start(format="parquet", columns=[{"source": "id", "dest": "id", "type": "integer", "required": True}])
     assert worker.run(change) == 0
     assert [end["outcome"] for end in worker.fields("FILE_END")] == [frames.CHANGED]
+
+
+# --- what DuckDB would read without a word ---
+
+D = decimal.Decimal
+LOSSES = [
+    (pyarrow.decimal256(39, 0), D(10) ** 38, "decimal", "a decimal of more than 38 digits"),
+    (pyarrow.decimal256(50, 10), D("0.5"), "string", "a decimal of more than 38 digits"),
+    (pyarrow.list_(pyarrow.decimal256(50, 10)), [D("0.5")], "json", "a decimal of more than 38 digits"),
+    (pyarrow.timestamp("ns", tz="UTC"), 1709202030123456789, "timestamp", "nanoseconds in UTC"),
+    (pyarrow.struct([("a", pyarrow.timestamp("ns", tz="UTC"))]), {"a": 1}, "json", "nanoseconds in UTC"),
+    (pyarrow.time64("ns"), 1, "string", "nanoseconds in UTC"),
+]
+
+
+@pytest.mark.parametrize(("kind", "value", "ours", "message"), LOSSES, ids=lambda value: str(value)[:30])
+def test_what_would_be_cut_is_refused(wherry, pipeline, kind, value, ours, message):
+    """Also where it lies inside of what is nested; but not in a column that nobody wants."""
+    pipeline(types={"v": ours, "other": "integer"})
+    wherry.start()
+    columns = {"v": (kind, [value]), "other": (pyarrow.int8(), [1])}
+    drop(wherry, columns)
+    error = wherry.sync(status=1)["error"]
+    assert error.startswith(f'a.parquet: column "v": {message}, '), error
+    assert "; write it " in error
+    pipeline(types={"other": "integer"})
+    wherry.ctl("requeue", "orders", "--all-failed")
+    assert wherry.sync()["rows_committed"] == 1
+
+
+def test_what_is_at_the_limit_is_read(wherry, pipeline):
+    columns = {
+        "most": (pyarrow.decimal256(38, 10), D("1234567890123456789012345678.0123456789"), "decimal"),
+        "naive": (pyarrow.timestamp("ns"), 1709202030123456789, "timestamp"),
+        "utc": (pyarrow.timestamp("us", tz="Europe/Berlin"), 1709202030123456, "timestamp"),
+        "seconds": (pyarrow.timestamp("s"), 1709202030, "timestamp"),
+        "choice": (pyarrow.dictionary(pyarrow.int8(), pyarrow.string()), "a", "string"),
+        "fixed": (pyarrow.binary(3), b"abc", "binary"),
+        "empty": (pyarrow.null(), None, "string"),
+    }
+    pipeline(types={name: ours for name, (_, _, ours) in columns.items()})
+    drop(wherry, {name: (kind, [value]) for name, (kind, value, _) in columns.items()})
+    wherry.start()
+    wherry.sync()
+    assert wherry.query(f"SELECT {', '.join(columns)} FROM orders") == [
+        (
+            "1234567890123456789012345678.0123456789",
+            "2024-02-29T10:20:30.123456789",
+            "2024-02-29T10:20:30.123456+00:00",
+            "2024-02-29T10:20:30",
+            "a",
+            b"abc",
+            None,
+        )
+    ]
+
+
+def test_names_that_differ_in_case(wherry, pipeline):
+    """They are one to DuckDB, and two to the file."""
+    pipeline(columns=[{"source": "id", "type": "integer"}])
+    wherry.start()
+    for number, names in enumerate((["ID"], ["ID", "id", "Id"], ["id", "ID"], ["id", "id"])):
+        arrays = [pyarrow.array([10 * number + place]) for place in range(len(names))]
+        table = pyarrow.Table.from_arrays(arrays, names=names)
+        pyarrow.parquet.write_table(table, wherry.incoming / f"{number}.parquet")
+    wherry.sync(status=1)
+    assert [file["error"] for file in sorted(wherry.files(), key=lambda file: file["name"])] == [
+        '0.parquet: column "id": the file lacks this required column: it has "ID"',
+        None,
+        None,
+        '3.parquet: column "id": the file has two columns of that name',
+    ]
+    assert wherry.query("SELECT id FROM orders ORDER BY 1") == [(11,), (20,)]
+
+
+# --- what breaks DuckDB ---
+
+
+def mutations(content, generator):
+    """Copies of a file with a few bytes changed, most of them in the footer that says what it holds."""
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    while True:
+        mutant = bytearray(content)
+        for _ in range(generator.randrange(1, 6)):
+            at = generator.randrange(footer if generator.random() < 0.7 else 4, len(content) - 8)
+            if generator.random() < 0.7:
+                mutant[at] = generator.randrange(256)
+            else:
+                length = min(generator.randrange(1, 9), len(content) - 8 - at)
+                mutant[at : at + length] = b"\xff" * length
+        yield bytes(mutant)
+
+
+def test_broken_files_fail_alone(start, folder):  # noqa: F811
+    """Whatever is broken in a file, the worker says so and goes on with the next one."""
+    seed = int(os.environ.get("WHERRY_TEST_SEED", random.SystemRandom().randrange(1 << 32)))
+    count = 2000 if os.environ.get("WHERRY_TEST_FULL") == "1" else 60
+    columns = {
+        "id": (pyarrow.int64(), range(300)),
+        "note": (pyarrow.string(), [None if n % 7 == 0 else f"note {n % 20}" for n in range(300)]),
+        "s": (
+            pyarrow.struct([("a", pyarrow.int64()), ("b", pyarrow.list_(pyarrow.string()))]),
+            [{"a": n, "b": ["x"] * (n % 4)} for n in range(300)],
+        ),
+        "m": (pyarrow.map_(pyarrow.int32(), pyarrow.date32()), [[(n, n)] * (n % 3) for n in range(300)]),
+        "d": (pyarrow.decimal128(30, 10), [D(n) / 100 for n in range(300)]),
+    }
+    generator = random.Random(seed)
+    for compression in ("none", "snappy", "zstd"):
+        whole = write(folder / "whole.parquet", columns, row_group_size=100, compression=compression)
+        (folder / "whole.parquet").unlink()
+        for number, mutant in zip(range(count // 3), mutations(whole, generator)):
+            (folder / f"{compression}-{number}.parquet").write_bytes(mutant)
+    wanted = {"id": "integer", "note": "string", "s": "json", "m": "json", "d": "decimal"}
+    worker = start(
+        format="parquet",
+        columns=[{"source": name, "dest": name, "type": kind, "required": False} for name, kind in wanted.items()],
+    )
+    assert worker.run(timeout=600) == 0, (seed, worker.fields("FILE_BEGIN")[-1:], worker.fields("ERROR"))
+    assert len(worker.ends()) == count // 3 * 3, seed
+
+
+CRASH = """
+#include <stdlib.h>
+int duckdb_prepare(void *connection, const char *sql, void *statement);
+int duckdb_prepare(void *connection, const char *sql, void *statement) { abort(); }
+"""
+
+
+def test_a_crash_of_the_library_harms_only_its_sync(wherry, pipeline):
+    """A library that dies on a file: the sync names it, and everything else goes on."""
+    source, library = wherry.root / "crash.c", wherry.root / "libcrash.so"
+    source.write_text(CRASH)
+    real = wherry.build.path / "lib/system/libduckdb.so"
+    subprocess.run(
+        [
+            "cc",
+            "-shared",
+            "-fPIC",
+            "-w",
+            "-o",
+            library,
+            source,
+            "-Wl,--no-as-needed",
+            real,
+            f"-Wl,-rpath,{real.parent}",
+        ],
+        check=True,
+    )
+    pipeline(
+        types={"n": "integer"},
+        source={"type": "files", "dir": str(wherry.incoming), "duckdb_library": str(library)},
+    )
+    drop(wherry, {"n": (pyarrow.int64(), [1])})
+    wherry.start()
+    error = wherry.sync(status=1)["error"]
+    assert error == 'the worker was killed by SIGABRT before it was done, while it read "a.parquet"'
+    pipeline(types={"n": "integer"})
+    assert wherry.sync()["rows_committed"] == 1

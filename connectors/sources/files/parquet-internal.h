@@ -23,6 +23,8 @@ static inline bool parquet_is_null(const ParquetVector *vector, uint64_t row)
     return vector->validity && !(vector->validity[row / 64] >> (row % 64) & 1);
 }
 
+/* Of a VARCHAR or BLOB that is not NULL. */
+const char *parquet_text(const ParquetVector *vector, uint64_t row, size_t *ret_n);
 /* The value at ROW, which is not NULL, into COLUMN. */
 int parquet_put_value(const FileReader *reader, const FileColumn *column, const ParquetVector *vector, uint64_t row,
                       RowsWriter *rows, Error *error);

@@ -255,7 +255,7 @@ static const char *put_timestamp(ColumnType type, const Timestamp *value, RowsWr
 
 /* --- text, bytes, and what is nested --- */
 
-static const char *text_of(const ParquetVector *vector, uint64_t row, size_t *ret_n)
+const char *parquet_text(const ParquetVector *vector, uint64_t row, size_t *ret_n)
 {
     const duckdb_string_t *string = &((const duckdb_string_t *)vector->data)[row];
     *ret_n = string->value.inlined.length;
@@ -375,10 +375,10 @@ bool parquet_write_json(const ParquetVector *vector, uint64_t row, Buffer *to)
     case DUCKDB_TYPE_TIMESTAMP_TZ:
         return timestamp_of(vector, row, &timestamp) && write_quoted(to, text, timestamp_format(&timestamp, text));
     case DUCKDB_TYPE_BLOB:
-        bytes = text_of(vector, row, &n);
+        bytes = parquet_text(vector, row, &n);
         return write_base64(bytes, n, to);
     case DUCKDB_TYPE_VARCHAR:
-        bytes = text_of(vector, row, &n);
+        bytes = parquet_text(vector, row, &n);
         json_put_string(to, bytes, n);
         return true;
     case DUCKDB_TYPE_LIST: {
@@ -470,13 +470,13 @@ int parquet_put_value(const FileReader *reader, const FileColumn *column, const 
     const char *why;
     size_t n;
     if (vector->type == DUCKDB_TYPE_VARCHAR) {
-        const char *text = text_of(vector, row, &n);
+        const char *text = parquet_text(vector, row, &n);
         if (memchr(text, '\0', n))
             return reader_fail(reader, column->source, text, n, "a NUL character, which no text has", error);
         return reader_put_text(reader, column, text, n, rows, error);
     }
     if (vector->type == DUCKDB_TYPE_BLOB) {
-        const char *bytes = text_of(vector, row, &n);
+        const char *bytes = parquet_text(vector, row, &n);
         why = put_bytes(reader, column->type, bytes, n, rows);
         return why ? reader_fail(reader, column->source, bytes, n, why, error) : 0;
     }

@@ -14,6 +14,7 @@
 
 #define MAGIC_LENGTH 4
 #define MESSAGE_MAX 400
+#define ERROR_CLASS_MAX 40 /* "Invalid Input Error: " */
 #define NESTING_MAX 64
 #define NO_VECTOR SIZE_MAX
 
@@ -21,6 +22,13 @@ struct Parquet {
     DuckdbLibrary *duckdb; /* owned */
     uint64_t memory;
 };
+
+/* A column as the file declares it, or a part of a nested one. DuckDB calls one of two that differ in case "a_1". */
+typedef struct Field {
+    char *name; /* owned */
+    size_t children;
+    enum { LOSS_NONE, LOSS_DIGITS, LOSS_NANOSECONDS } loss; /* what DuckDB would read without a word */
+} Field;
 
 typedef struct ParquetReader {
     FileReader reader; /* first: a FileReader * is a ParquetReader * */
@@ -40,7 +48,9 @@ typedef struct ParquetReader {
     ParquetVector *vectors; /* owned; what is selected */
     size_t vector_count;
     size_t *columns; /* owned; of each column of the settings its vector, or NO_VECTOR */
-    uint64_t told;   /* bytes of the file that progress knows of */
+    Field *fields;   /* owned; the file's own columns, in order */
+    size_t field_count;
+    uint64_t told; /* bytes of the file that progress knows of */
 } ParquetReader;
 
 int parquet_open(const char *library, uint64_t memory, Parquet **ret, Error *error)
@@ -66,10 +76,13 @@ Parquet *parquet_free(Parquet *parquet)
 
 /* --- DuckDB's words --- */
 
-/* The first line, with the file's own name for the path that only we know. */
+/* The first line without "Invalid Error: ", with the file's own name for the path that only we know. */
 static char *tidy(const ParquetReader *parquet, const char *message)
 {
     Buffer text = { 0 };
+    const char *colon = strstr(message, " Error: ");
+    if (colon && memchr(message, '\n', (size_t)(colon - message)) == NULL && colon - message < ERROR_CLASS_MAX)
+        message = colon + strlen(" Error: ");
     size_t n = strcspn(message, "\n"), length = strlen(parquet->path);
     for (size_t i = 0; i < n;) {
         if (n - i >= length && memcmp(message + i, parquet->path, length) == 0) {
@@ -148,6 +161,103 @@ static int open_database(ParquetReader *parquet, Error *error)
         run(parquet, "SET lock_configuration = true", error) < 0)
         return -1;
     return 0;
+}
+
+/* --- chunks --- */
+
+static void bind_vector(const ParquetReader *parquet, ParquetVector *vector, duckdb_vector from)
+{
+    const DuckdbLibrary *duckdb = parquet->duckdb;
+    vector->data = duckdb->vector_get_data(from);
+    vector->validity = duckdb->vector_get_validity(from);
+    if (vector->type == DUCKDB_TYPE_LIST || vector->type == DUCKDB_TYPE_MAP)
+        bind_vector(parquet, &vector->children[0], duckdb->list_vector_get_child(from));
+    else if (vector->type == DUCKDB_TYPE_ARRAY)
+        bind_vector(parquet, &vector->children[0], duckdb->array_vector_get_child(from));
+    for (size_t i = 0; vector->type == DUCKDB_TYPE_STRUCT && i < vector->child_count; i++)
+        bind_vector(parquet, &vector->children[i], duckdb->struct_vector_get_child(from, i));
+}
+
+/* --- what the file declares --- */
+
+/* Decimals of more digits than DuckDB has become floats; where nanoseconds are an instant, microseconds. */
+static const char fields_query[] =
+    "SELECT CAST(name AS VARCHAR), CAST(coalesce(num_children, 0) AS BIGINT), CAST(CASE WHEN precision > 38 THEN 1"
+    " WHEN contains(logical_type, 'isAdjustedToUTC=1') AND contains(logical_type, 'NANOS=NanoSeconds') THEN 2"
+    " WHEN starts_with(logical_type, 'TimeType') AND contains(logical_type, 'NANOS=NanoSeconds') THEN 2"
+    " ELSE 0 END AS BIGINT) FROM parquet_schema('%s')";
+
+static void fields_free(Field *fields, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        free(fields[i].name);
+    free(fields);
+}
+
+static void take_fields(ParquetReader *parquet, duckdb_data_chunk chunk)
+{
+    const DuckdbLibrary *duckdb = parquet->duckdb;
+    ParquetVector vectors[3] = { { .type = DUCKDB_TYPE_VARCHAR } };
+    size_t count = duckdb->data_chunk_get_size(chunk), n;
+    for (idx_t i = 0; i < ELEMENTSOF(vectors); i++)
+        bind_vector(parquet, &vectors[i], duckdb->data_chunk_get_vector(chunk, i));
+    parquet->fields = xrealloc(parquet->fields, (parquet->field_count + count) * sizeof(*parquet->fields));
+    for (size_t row = 0; row < count; row++) {
+        const char *name = parquet_is_null(&vectors[0], row) ? "" : parquet_text(&vectors[0], row, &n);
+        parquet->fields[parquet->field_count++] = (Field){ .name = *name ? xstrndup(name, n) : xstrdup(""),
+                                                           .children = (size_t)((const int64_t *)vectors[1].data)[row],
+                                                           .loss = (int)((const int64_t *)vectors[2].data)[row] };
+    }
+}
+
+/* Of the tree that is listed depth first, the columns only: each with the worst of its parts. */
+static int keep_columns(ParquetReader *parquet, Error *error)
+{
+    Field *fields = parquet->fields;
+    size_t columns = parquet->field_count > 0 ? fields[0].children : 0, at = 1;
+    _cleanup_(freep) Field *kept = xcalloc(MIN_OF(columns, parquet->field_count) + 1, sizeof(*kept));
+    size_t count = 0;
+    for (; count < columns && at < parquet->field_count; count++) {
+        kept[count] = fields[at];
+        kept[count].name = xstrdup(fields[at].name);
+        size_t left = fields[at++].children;
+        for (; left > 0 && at < parquet->field_count; left--, at++) {
+            left += fields[at].children;
+            kept[count].loss = MAX_OF(kept[count].loss, fields[at].loss);
+        }
+    }
+    fields_free(parquet->fields, parquet->field_count);
+    parquet->fields = take_ptr(kept);
+    parquet->field_count = count;
+    if (count == columns)
+        return 0;
+    return error_set(error, ERROR_DATA, "cannot be read as a parquet file: its schema names more columns than it has");
+}
+
+static int read_fields(ParquetReader *parquet, Error *error)
+{
+    const DuckdbLibrary *duckdb = parquet->duckdb;
+    duckdb_result result;
+    _cleanup_(freep) char *sql = xasprintf(fields_query, parquet->path);
+    if (duckdb->query(parquet->connection, sql, &result) != DuckDBSuccess)
+        return result_failed(parquet, &result, error);
+    for (duckdb_data_chunk chunk; (chunk = duckdb->fetch_chunk(result)); duckdb->destroy_data_chunk(&chunk))
+        take_fields(parquet, chunk);
+    duckdb->destroy_result(&result);
+    return keep_columns(parquet, error);
+}
+
+static const char *loss_of(const Field *field)
+{
+    switch (field->loss) {
+    case LOSS_DIGITS:
+        return "a decimal of more than 38 digits, of which some would be lost; write it with fewer digits, or as text";
+    case LOSS_NANOSECONDS:
+        return "nanoseconds in UTC, which would be cut to microseconds; write it in microseconds (PyArrow: "
+               "coerce_timestamps=\"us\"), or without a time zone";
+    default:
+        return NULL;
+    }
 }
 
 /* --- columns --- */
@@ -261,12 +371,11 @@ static void put_identifier(Buffer *sql, const char *name)
     buffer_append(sql, "\"", 1);
 }
 
-static int file_lacks(const ParquetReader *parquet, duckdb_result *schema, const FileColumn *column, Error *error)
+static int file_lacks(const ParquetReader *parquet, const FileColumn *column, Error *error)
 {
     Buffer names = { 0 };
-    idx_t count = parquet->duckdb->column_count(schema);
-    for (idx_t i = 0; i < count && buffer_length(&names) < 200; i++)
-        buffer_printf(&names, "%s\"%.60s\"", i > 0 ? ", " : "", parquet->duckdb->column_name(schema, i));
+    for (size_t i = 0; i < parquet->field_count && buffer_length(&names) < 200; i++)
+        buffer_printf(&names, "%s\"%.60s\"", i > 0 ? ", " : "", parquet->fields[i].name);
     if (buffer_length(&names) >= 200)
         buffer_append_string(&names, ", …");
     _cleanup_(freep) char *text = buffer_take_string(&names);
@@ -278,26 +387,29 @@ static int file_lacks(const ParquetReader *parquet, duckdb_result *schema, const
     return column ? error_at_column(error, column->source) : -1;
 }
 
-static idx_t find_column(const ParquetReader *parquet, duckdb_result *schema, const char *name)
+/* From place I on. */
+static size_t find_column(const ParquetReader *parquet, const char *name, size_t i)
 {
-    idx_t count = parquet->duckdb->column_count(schema);
-    for (idx_t i = 0; i < count; i++)
-        if (strcmp(parquet->duckdb->column_name(schema, i), name) == 0)
-            return i;
-    return count;
+    while (i < parquet->field_count && strcmp(parquet->fields[i].name, name) != 0)
+        i++;
+    return i;
 }
 
 /* Adds to SQL what column I of the settings needs; SCHEMA is what the file has. */
 static int select_column(ParquetReader *parquet, duckdb_result *schema, size_t i, Buffer *sql, Error *error)
 {
     const FileColumn *column = &parquet->reader.settings->columns[i];
-    idx_t at = find_column(parquet, schema, column->source);
+    size_t at = find_column(parquet, column->source, 0);
     parquet->columns[i] = NO_VECTOR;
-    if (at == parquet->duckdb->column_count(schema))
-        return column->required ? file_lacks(parquet, schema, column, error) : 0;
+    if (at == parquet->field_count)
+        return column->required ? file_lacks(parquet, column, error) : 0;
     ParquetVector *vector = &parquet->vectors[parquet->vector_count];
     duckdb_logical_type type = parquet->duckdb->column_logical_type(schema, at);
-    const char *why = describe(parquet, type, 0, vector);
+    const char *why = loss_of(&parquet->fields[at]);
+    if (find_column(parquet, column->source, at + 1) < parquet->field_count)
+        why = "the file has two columns of that name";
+    if (!why)
+        why = describe(parquet, type, 0, vector);
     parquet->duckdb->destroy_logical_type(&type);
     parquet->columns[i] = parquet->vector_count++;
     if (why) {
@@ -307,7 +419,7 @@ static int select_column(ParquetReader *parquet, duckdb_result *schema, size_t i
     buffer_append_string(sql, parquet->vector_count > 1 ? ", " : "");
     bool as_text = vector->type == DUCKDB_TYPE_INVALID;
     buffer_append_string(sql, as_text ? "CAST(" : "");
-    put_identifier(sql, column->source);
+    put_identifier(sql, parquet->duckdb->column_name(schema, at));
     buffer_append_string(sql, as_text ? " AS VARCHAR)" : "");
     if (as_text)
         vector->type = DUCKDB_TYPE_VARCHAR;
@@ -325,7 +437,7 @@ static int select_columns(ParquetReader *parquet, duckdb_result *schema, char **
         if (select_column(parquet, schema, i, &sql, error) < 0)
             return -1;
     if (parquet->vector_count == 0)
-        return file_lacks(parquet, schema, NULL, error);
+        return file_lacks(parquet, NULL, error);
     buffer_printf(&sql, " FROM read_parquet('%s')", parquet->path);
     *ret = buffer_take_string(&sql);
     return 0;
@@ -350,9 +462,15 @@ static int read_schema(ParquetReader *parquet, char **ret_sql, Error *error)
 {
     duckdb_result schema;
     _cleanup_(freep) char *sql = xasprintf("SELECT * FROM read_parquet('%s') LIMIT 0", parquet->path);
+    if (read_fields(parquet, error) < 0)
+        return -1;
     if (parquet->duckdb->query(parquet->connection, sql, &schema) != DuckDBSuccess)
         return result_failed(parquet, &schema, error);
-    int r = select_columns(parquet, &schema, ret_sql, error);
+    int r = parquet->duckdb->column_count(&schema) == parquet->field_count
+                ? select_columns(parquet, &schema, ret_sql, error)
+                : error_set(error, ERROR_DATA,
+                            "cannot be read as a parquet file: its columns are not those that it "
+                            "declares");
     parquet->duckdb->destroy_result(&schema);
     return r;
 }
@@ -374,19 +492,6 @@ static int begin(ParquetReader *parquet, Error *error)
 }
 
 /* --- rows --- */
-
-static void bind_vector(const ParquetReader *parquet, ParquetVector *vector, duckdb_vector from)
-{
-    const DuckdbLibrary *duckdb = parquet->duckdb;
-    vector->data = duckdb->vector_get_data(from);
-    vector->validity = duckdb->vector_get_validity(from);
-    if (vector->type == DUCKDB_TYPE_LIST || vector->type == DUCKDB_TYPE_MAP)
-        bind_vector(parquet, &vector->children[0], duckdb->list_vector_get_child(from));
-    else if (vector->type == DUCKDB_TYPE_ARRAY)
-        bind_vector(parquet, &vector->children[0], duckdb->array_vector_get_child(from));
-    for (size_t i = 0; vector->type == DUCKDB_TYPE_STRUCT && i < vector->child_count; i++)
-        bind_vector(parquet, &vector->children[i], duckdb->struct_vector_get_child(from, i));
-}
 
 /* The part of the file that was read is not known; its size stands for all rows, and a chunk for a step of it. */
 static int tell_progress(ParquetReader *parquet, bool ended, Error *error)
@@ -511,6 +616,7 @@ static void parquet_reader_free(FileReader *reader)
     duckdb->disconnect(&parquet->connection);
     duckdb->close(&parquet->database);
     vectors_free(parquet->vectors, parquet->vector_count);
+    fields_free(parquet->fields, parquet->field_count);
     free(parquet->columns);
     free(parquet->path);
     free(parquet);
