@@ -75,9 +75,9 @@ static size_t float_text(double value, bool single, char ret[static NUMBER_TEXT_
     return (size_t)n;
 }
 
-static Int128 stored_integer(const ParquetVector *vector, duckdb_type type, uint64_t row)
+static Int128 stored_integer(const ParquetVector *vector, uint64_t row)
 {
-    switch (type) {
+    switch (vector->stored) {
     case DUCKDB_TYPE_TINYINT:
         return ((const int8_t *)vector->data)[row];
     case DUCKDB_TYPE_SMALLINT:
@@ -101,32 +101,19 @@ static Int128 stored_integer(const ParquetVector *vector, duckdb_type type, uint
     }
 }
 
-/* An integer or decimal of any size; false: of another type. */
-static bool number_text(const ParquetVector *vector, uint64_t row, char ret[static NUMBER_TEXT_MAX], size_t *ret_n)
+/* An integer or decimal of any size. */
+static size_t number_text(const ParquetVector *vector, uint64_t row, char ret[static NUMBER_TEXT_MAX])
 {
-    switch (vector->type) {
-    case DUCKDB_TYPE_TINYINT:
-    case DUCKDB_TYPE_SMALLINT:
-    case DUCKDB_TYPE_INTEGER:
-    case DUCKDB_TYPE_BIGINT:
-    case DUCKDB_TYPE_UTINYINT:
-    case DUCKDB_TYPE_USMALLINT:
-    case DUCKDB_TYPE_UINTEGER:
-    case DUCKDB_TYPE_UBIGINT:
-    case DUCKDB_TYPE_HUGEINT:
-        *ret_n = decimal_text(stored_integer(vector, vector->type, row), 0, ret);
-        return true;
-    case DUCKDB_TYPE_UHUGEINT: {
-        duckdb_uhugeint huge = ((const duckdb_uhugeint *)vector->data)[row];
-        *ret_n = magnitude_text((UInt128)huge.upper << 64 | huge.lower, ret);
-        return true;
-    }
-    case DUCKDB_TYPE_DECIMAL:
-        *ret_n = decimal_text(stored_integer(vector, vector->integers, row), vector->scale, ret);
-        return true;
-    default:
-        return false;
-    }
+    if (vector->stored != DUCKDB_TYPE_UHUGEINT)
+        return decimal_text(stored_integer(vector, row), vector->scale, ret);
+    duckdb_uhugeint huge = ((const duckdb_uhugeint *)vector->data)[row];
+    return magnitude_text((UInt128)huge.upper << 64 | huge.lower, ret);
+}
+
+/* A single or a double. */
+static double float_of(const ParquetVector *vector, uint64_t row)
+{
+    return vector->shape == SHAPE_SINGLE ? ((const float *)vector->data)[row] : ((const double *)vector->data)[row];
 }
 
 static const char *put_number(const Converter *converter, ColumnType type, const char *text, size_t n, RowsWriter *rows)
@@ -162,9 +149,11 @@ static const char *put_integer(const Converter *converter, ColumnType type, int6
     return put_number(converter, type, text, decimal_text(value, 0, text), rows);
 }
 
-static const char *put_float(const Converter *converter, ColumnType type, double value, bool single, RowsWriter *rows)
+static const char *put_float(const Converter *converter, ColumnType type, const ParquetVector *vector, uint64_t row,
+                             RowsWriter *rows)
 {
     char text[NUMBER_TEXT_MAX];
+    double value = float_of(vector, row);
     if (!isfinite(value))
         return not_finite;
     switch (type) {
@@ -180,7 +169,7 @@ static const char *put_float(const Converter *converter, ColumnType type, double
     case COLUMN_DECIMAL:
     case COLUMN_STRING:
     case COLUMN_JSON:
-        return convert_number(converter, type, text, float_text(value, single, text), rows);
+        return convert_number(converter, type, text, float_text(value, vector->shape == SHAPE_SINGLE, text), rows);
     default:
         return not_held;
     }
@@ -196,13 +185,7 @@ static bool date_of(const ParquetVector *vector, uint64_t row, int32_t *ret)
 
 static bool timestamp_of(const ParquetVector *vector, uint64_t row, Timestamp *ret)
 {
-    int64_t ticks = ((const int64_t *)vector->data)[row], per_second = 1000000;
-    if (vector->type == DUCKDB_TYPE_TIMESTAMP_S)
-        per_second = 1;
-    else if (vector->type == DUCKDB_TYPE_TIMESTAMP_MS)
-        per_second = 1000;
-    else if (vector->type == DUCKDB_TYPE_TIMESTAMP_NS)
-        per_second = 1000000000;
+    int64_t ticks = ((const int64_t *)vector->data)[row], per_second = vector->per_second;
     int64_t seconds = ticks / per_second, rest = ticks % per_second;
     if (rest < 0) {
         seconds--;
@@ -210,7 +193,7 @@ static bool timestamp_of(const ParquetVector *vector, uint64_t row, Timestamp *r
     }
     *ret = (Timestamp){ .seconds = seconds,
                         .nanos = (uint32_t)(rest * (1000000000 / per_second)),
-                        .offset = vector->type == DUCKDB_TYPE_TIMESTAMP_TZ ? 0 : TIMESTAMP_NAIVE };
+                        .offset = vector->offset };
     return seconds >= DAYS_MIN * DAY_SECONDS && seconds < (DAYS_MAX + 1) * DAY_SECONDS;
 }
 
@@ -273,7 +256,7 @@ static bool write_quoted(Buffer *to, const char *text, size_t n)
 /* A key of a map: text as it is, anything else as the text of its JSON. */
 static bool write_key(const ParquetVector *vector, uint64_t row, Buffer *to)
 {
-    if (vector->type == DUCKDB_TYPE_VARCHAR)
+    if (vector->shape == SHAPE_TEXT)
         return parquet_write_json(vector, row, to);
     _cleanup_(buffer_clear) Buffer text = { 0 };
     if (!parquet_write_json(vector, row, &text))
@@ -328,15 +311,6 @@ static bool write_struct(const ParquetVector *vector, uint64_t row, Buffer *to)
     return true;
 }
 
-static bool write_float(double value, bool single, Buffer *to)
-{
-    char text[NUMBER_TEXT_MAX];
-    if (!isfinite(value))
-        return false;
-    buffer_append(to, text, float_text(value, single, text));
-    return true;
-}
-
 static bool write_base64(const char *bytes, size_t n, Buffer *to)
 {
     size_t length = base64_length(n);
@@ -358,45 +332,45 @@ bool parquet_write_json(const ParquetVector *vector, uint64_t row, Buffer *to)
         buffer_append_string(to, "null");
         return true;
     }
-    switch (vector->type) {
-    case DUCKDB_TYPE_BOOLEAN:
+    switch (vector->shape) {
+    case SHAPE_BOOLEAN:
         buffer_append_string(to, ((const bool *)vector->data)[row] ? "true" : "false");
         return true;
-    case DUCKDB_TYPE_FLOAT:
-        return write_float(((const float *)vector->data)[row], true, to);
-    case DUCKDB_TYPE_DOUBLE:
-        return write_float(((const double *)vector->data)[row], false, to);
-    case DUCKDB_TYPE_DATE:
+    case SHAPE_INTEGER:
+    case SHAPE_NUMBER:
+        buffer_append(to, text, number_text(vector, row, text));
+        return true;
+    case SHAPE_SINGLE:
+    case SHAPE_DOUBLE:
+        if (!isfinite(float_of(vector, row)))
+            return false;
+        buffer_append(to, text, float_text(float_of(vector, row), vector->shape == SHAPE_SINGLE, text));
+        return true;
+    case SHAPE_DATE:
         return date_of(vector, row, &days) && write_quoted(to, text, date_format(days, text));
-    case DUCKDB_TYPE_TIMESTAMP:
-    case DUCKDB_TYPE_TIMESTAMP_S:
-    case DUCKDB_TYPE_TIMESTAMP_MS:
-    case DUCKDB_TYPE_TIMESTAMP_NS:
-    case DUCKDB_TYPE_TIMESTAMP_TZ:
+    case SHAPE_TIMESTAMP:
         return timestamp_of(vector, row, &timestamp) && write_quoted(to, text, timestamp_format(&timestamp, text));
-    case DUCKDB_TYPE_BLOB:
+    case SHAPE_BYTES:
         bytes = parquet_text(vector, row, &n);
         return write_base64(bytes, n, to);
-    case DUCKDB_TYPE_VARCHAR:
+    case SHAPE_TEXT:
         bytes = parquet_text(vector, row, &n);
         json_put_string(to, bytes, n);
         return true;
-    case DUCKDB_TYPE_LIST: {
+    case SHAPE_LIST: {
         const duckdb_list_entry *entry = &((const duckdb_list_entry *)vector->data)[row];
         return write_elements(&vector->children[0], entry->offset, entry->length, to);
     }
-    case DUCKDB_TYPE_ARRAY:
+    case SHAPE_ARRAY:
         return write_elements(&vector->children[0], row * vector->array_size, vector->array_size, to);
-    case DUCKDB_TYPE_MAP:
+    case SHAPE_MAP:
         return write_map(vector, row, to);
-    case DUCKDB_TYPE_STRUCT:
+    case SHAPE_STRUCT:
         return write_struct(vector, row, to);
-    default:
-        if (!number_text(vector, row, text, &n))
-            return false;
-        buffer_append(to, text, n);
-        return true;
+    case SHAPE_OTHER:
+        break;
     }
+    return false;
 }
 
 /* --- a value --- */
@@ -428,61 +402,49 @@ static const char *put_typed(const FileReader *reader, ColumnType type, const Pa
 {
     const Converter *converter = &reader->converter;
     char text[NUMBER_TEXT_MAX];
+    const char *bytes;
     size_t n;
     int32_t days;
     Timestamp timestamp;
-    switch (vector->type) {
-    case DUCKDB_TYPE_BOOLEAN:
+    switch (vector->shape) {
+    case SHAPE_BOOLEAN:
         return convert_boolean(type, ((const bool *)vector->data)[row], rows);
-    case DUCKDB_TYPE_TINYINT:
-    case DUCKDB_TYPE_SMALLINT:
-    case DUCKDB_TYPE_INTEGER:
-    case DUCKDB_TYPE_BIGINT:
-    case DUCKDB_TYPE_UTINYINT:
-    case DUCKDB_TYPE_USMALLINT:
-    case DUCKDB_TYPE_UINTEGER:
-        return put_integer(converter, type, (int64_t)stored_integer(vector, vector->type, row), rows);
-    case DUCKDB_TYPE_FLOAT:
-        return put_float(converter, type, ((const float *)vector->data)[row], true, rows);
-    case DUCKDB_TYPE_DOUBLE:
-        return put_float(converter, type, ((const double *)vector->data)[row], false, rows);
-    case DUCKDB_TYPE_DATE:
+    case SHAPE_INTEGER:
+        return put_integer(converter, type, (int64_t)stored_integer(vector, row), rows);
+    case SHAPE_NUMBER:
+        return put_number(converter, type, text, number_text(vector, row, text), rows);
+    case SHAPE_SINGLE:
+    case SHAPE_DOUBLE:
+        return put_float(converter, type, vector, row, rows);
+    case SHAPE_DATE:
         return date_of(vector, row, &days) ? put_date(type, days, rows) : no_date;
-    case DUCKDB_TYPE_TIMESTAMP:
-    case DUCKDB_TYPE_TIMESTAMP_S:
-    case DUCKDB_TYPE_TIMESTAMP_MS:
-    case DUCKDB_TYPE_TIMESTAMP_NS:
-    case DUCKDB_TYPE_TIMESTAMP_TZ:
+    case SHAPE_TIMESTAMP:
         return timestamp_of(vector, row, &timestamp) ? put_timestamp(type, &timestamp, rows) : no_date;
-    case DUCKDB_TYPE_LIST:
-    case DUCKDB_TYPE_ARRAY:
-    case DUCKDB_TYPE_MAP:
-    case DUCKDB_TYPE_STRUCT:
-        return put_nested(reader, type, vector, row, rows);
+    case SHAPE_BYTES:
+        bytes = parquet_text(vector, row, &n);
+        return put_bytes(reader, type, bytes, n, rows);
     default:
-        return number_text(vector, row, text, &n) ? put_number(converter, type, text, n, rows) : not_held;
+        return put_nested(reader, type, vector, row, rows);
     }
 }
 
 int parquet_put_value(const FileReader *reader, const FileColumn *column, const ParquetVector *vector, uint64_t row,
                       RowsWriter *rows, Error *error)
 {
-    const char *why;
     size_t n;
-    if (vector->type == DUCKDB_TYPE_VARCHAR) {
+    if (vector->shape == SHAPE_TEXT) {
         const char *text = parquet_text(vector, row, &n);
         if (memchr(text, '\0', n))
             return reader_fail(reader, column->source, text, n, "a NUL character, which no text has", error);
         return reader_put_text(reader, column, text, n, rows, error);
     }
-    if (vector->type == DUCKDB_TYPE_BLOB) {
-        const char *bytes = parquet_text(vector, row, &n);
-        why = put_bytes(reader, column->type, bytes, n, rows);
-        return why ? reader_fail(reader, column->source, bytes, n, why, error) : 0;
-    }
-    why = put_typed(reader, column->type, vector, row, rows);
+    const char *why = put_typed(reader, column->type, vector, row, rows);
     if (!why)
         return 0;
+    if (vector->shape == SHAPE_BYTES) {
+        const char *bytes = parquet_text(vector, row, &n);
+        return reader_fail(reader, column->source, bytes, n, why, error);
+    }
     _cleanup_(buffer_clear) Buffer shown = { 0 };
     bool writable = parquet_write_json(vector, row, &shown);
     return reader_fail(reader, column->source, writable ? (const char *)buffer_bytes(&shown) : NULL,

@@ -15,7 +15,6 @@
 #define MAGIC_LENGTH 4
 #define MESSAGE_MAX 400
 #define ERROR_CLASS_MAX 40 /* "Invalid Input Error: " */
-#define NESTING_MAX 64
 #define NO_VECTOR SIZE_MAX
 
 struct Parquet {
@@ -163,21 +162,6 @@ static int open_database(ParquetReader *parquet, Error *error)
     return 0;
 }
 
-/* --- chunks --- */
-
-static void bind_vector(const ParquetReader *parquet, ParquetVector *vector, duckdb_vector from)
-{
-    const DuckdbLibrary *duckdb = parquet->duckdb;
-    vector->data = duckdb->vector_get_data(from);
-    vector->validity = duckdb->vector_get_validity(from);
-    if (vector->type == DUCKDB_TYPE_LIST || vector->type == DUCKDB_TYPE_MAP)
-        bind_vector(parquet, &vector->children[0], duckdb->list_vector_get_child(from));
-    else if (vector->type == DUCKDB_TYPE_ARRAY)
-        bind_vector(parquet, &vector->children[0], duckdb->array_vector_get_child(from));
-    for (size_t i = 0; vector->type == DUCKDB_TYPE_STRUCT && i < vector->child_count; i++)
-        bind_vector(parquet, &vector->children[i], duckdb->struct_vector_get_child(from, i));
-}
-
 /* --- what the file declares --- */
 
 /* Decimals of more digits than DuckDB has become floats; where nanoseconds are an instant, microseconds. */
@@ -197,10 +181,10 @@ static void fields_free(Field *fields, size_t count)
 static void take_fields(ParquetReader *parquet, duckdb_data_chunk chunk)
 {
     const DuckdbLibrary *duckdb = parquet->duckdb;
-    ParquetVector vectors[3] = { { .type = DUCKDB_TYPE_VARCHAR } };
+    ParquetVector vectors[3] = { { .shape = SHAPE_TEXT } };
     size_t count = duckdb->data_chunk_get_size(chunk), n;
     for (idx_t i = 0; i < ELEMENTSOF(vectors); i++)
-        bind_vector(parquet, &vectors[i], duckdb->data_chunk_get_vector(chunk, i));
+        parquet_bind(parquet->duckdb, &vectors[i], duckdb->data_chunk_get_vector(chunk, i));
     parquet->fields = xrealloc(parquet->fields, (parquet->field_count + count) * sizeof(*parquet->fields));
     for (size_t row = 0; row < count; row++) {
         const char *name = parquet_is_null(&vectors[0], row) ? "" : parquet_text(&vectors[0], row, &n);
@@ -262,107 +246,6 @@ static const char *loss_of(const Field *field)
 
 /* --- columns --- */
 
-static void vectors_free(ParquetVector *vectors, size_t count)
-{
-    for (size_t i = 0; vectors && i < count; i++) {
-        vectors_free(vectors[i].children, vectors[i].child_count);
-        free(vectors[i].name);
-    }
-    free(vectors);
-}
-
-static ParquetVector *add_children(ParquetVector *vector, size_t count)
-{
-    vector->children = xcalloc(count, sizeof(*vector->children));
-    vector->child_count = count;
-    return vector->children;
-}
-
-static const char *describe(const ParquetReader *parquet, duckdb_logical_type type, unsigned depth, ParquetVector *ret);
-
-static const char *describe_child(const ParquetReader *parquet, duckdb_logical_type type, unsigned depth,
-                                  ParquetVector *ret)
-{
-    const char *why = describe(parquet, type, depth + 1, ret);
-    parquet->duckdb->destroy_logical_type(&type);
-    return why;
-}
-
-static const char *describe_struct(const ParquetReader *parquet, duckdb_logical_type type, unsigned depth,
-                                   ParquetVector *ret)
-{
-    const DuckdbLibrary *duckdb = parquet->duckdb;
-    idx_t count = duckdb->struct_type_child_count(type);
-    ParquetVector *children = add_children(ret, count);
-    const char *why = NULL;
-    for (idx_t i = 0; i < count && !why; i++) {
-        char *name = duckdb->struct_type_child_name(type, i);
-        children[i].name = xstrdup(name);
-        duckdb->free(name);
-        why = describe_child(parquet, duckdb->struct_type_child_type(type, i), depth, &children[i]);
-    }
-    return why;
-}
-
-/* What a vector of that type is made of; NULL, or why it cannot be read. */
-static const char *describe(const ParquetReader *parquet, duckdb_logical_type type, unsigned depth, ParquetVector *ret)
-{
-    const DuckdbLibrary *duckdb = parquet->duckdb;
-    const char *why;
-    ret->type = duckdb->get_type_id(type);
-    if (depth > NESTING_MAX)
-        return "nested too deeply";
-    switch (ret->type) {
-    case DUCKDB_TYPE_DECIMAL:
-        ret->integers = duckdb->decimal_internal_type(type);
-        ret->scale = duckdb->decimal_scale(type);
-        return NULL;
-    case DUCKDB_TYPE_LIST:
-        return describe_child(parquet, duckdb->list_type_child_type(type), depth, add_children(ret, 1));
-    case DUCKDB_TYPE_ARRAY:
-        ret->array_size = duckdb->array_type_array_size(type);
-        return describe_child(parquet, duckdb->array_type_child_type(type), depth, add_children(ret, 1));
-    case DUCKDB_TYPE_STRUCT:
-        return describe_struct(parquet, type, depth, ret);
-    case DUCKDB_TYPE_MAP: {
-        /* a list of structs of two */
-        ParquetVector *pair = add_children(ret, 1);
-        pair->type = DUCKDB_TYPE_STRUCT;
-        add_children(pair, 2);
-        why = describe_child(parquet, duckdb->map_type_key_type(type), depth, &pair->children[0]);
-        return why ? why : describe_child(parquet, duckdb->map_type_value_type(type), depth, &pair->children[1]);
-    }
-    case DUCKDB_TYPE_BOOLEAN:
-    case DUCKDB_TYPE_TINYINT:
-    case DUCKDB_TYPE_SMALLINT:
-    case DUCKDB_TYPE_INTEGER:
-    case DUCKDB_TYPE_BIGINT:
-    case DUCKDB_TYPE_UTINYINT:
-    case DUCKDB_TYPE_USMALLINT:
-    case DUCKDB_TYPE_UINTEGER:
-    case DUCKDB_TYPE_UBIGINT:
-    case DUCKDB_TYPE_HUGEINT:
-    case DUCKDB_TYPE_UHUGEINT:
-    case DUCKDB_TYPE_FLOAT:
-    case DUCKDB_TYPE_DOUBLE:
-    case DUCKDB_TYPE_DATE:
-    case DUCKDB_TYPE_TIMESTAMP:
-    case DUCKDB_TYPE_TIMESTAMP_S:
-    case DUCKDB_TYPE_TIMESTAMP_MS:
-    case DUCKDB_TYPE_TIMESTAMP_NS:
-    case DUCKDB_TYPE_TIMESTAMP_TZ:
-    case DUCKDB_TYPE_VARCHAR:
-    case DUCKDB_TYPE_BLOB:
-        return NULL;
-    default:
-        /* A time of day, a UUID and the like: DuckDB writes them as text, where it is asked for a whole column. */
-        if (depth > 0)
-            return "nested, of a type that cannot be read";
-        ret->type = DUCKDB_TYPE_INVALID;
-        return NULL;
-    }
-}
-
 static void put_identifier(Buffer *sql, const char *name)
 {
     buffer_append(sql, "\"", 1);
@@ -409,7 +292,7 @@ static int select_column(ParquetReader *parquet, duckdb_result *schema, size_t i
     if (find_column(parquet, column->source, at + 1) < parquet->field_count)
         why = "the file has two columns of that name";
     if (!why)
-        why = describe(parquet, type, 0, vector);
+        why = parquet_vector_describe(parquet->duckdb, type, 0, vector);
     parquet->duckdb->destroy_logical_type(&type);
     parquet->columns[i] = parquet->vector_count++;
     if (why) {
@@ -417,12 +300,12 @@ static int select_column(ParquetReader *parquet, duckdb_result *schema, size_t i
         return error_at_column(error, column->source);
     }
     buffer_append_string(sql, parquet->vector_count > 1 ? ", " : "");
-    bool as_text = vector->type == DUCKDB_TYPE_INVALID;
+    bool as_text = vector->shape == SHAPE_OTHER;
     buffer_append_string(sql, as_text ? "CAST(" : "");
     put_identifier(sql, parquet->duckdb->column_name(schema, at));
     buffer_append_string(sql, as_text ? " AS VARCHAR)" : "");
     if (as_text)
-        vector->type = DUCKDB_TYPE_VARCHAR;
+        vector->shape = SHAPE_TEXT;
     return 0;
 }
 
@@ -520,7 +403,7 @@ static int next_chunk(ParquetReader *parquet, Error *error)
             duckdb->destroy_data_chunk(&parquet->chunk);
     } while (!parquet->chunk);
     for (size_t i = 0; i < parquet->vector_count; i++)
-        bind_vector(parquet, &parquet->vectors[i], duckdb->data_chunk_get_vector(parquet->chunk, i));
+        parquet_bind(parquet->duckdb, &parquet->vectors[i], duckdb->data_chunk_get_vector(parquet->chunk, i));
     return tell_progress(parquet, false, error);
 }
 
@@ -572,7 +455,7 @@ static void write_field(const FileColumn *column, const ParquetVector *vector, u
     _cleanup_(buffer_clear) Buffer json = { 0 };
     bool text = column->type == COLUMN_STRING;
     bool nested = vector->child_count > 0 && !parquet_is_null(vector, row);
-    bool bytes = vector->type == DUCKDB_TYPE_BLOB && column->type != COLUMN_BINARY && !parquet_is_null(vector, row);
+    bool bytes = vector->shape == SHAPE_BYTES && column->type != COLUMN_BINARY && !parquet_is_null(vector, row);
     bool writable = parquet_write_json(vector, row, &json);
     const char *written = (const char *)buffer_bytes(&json);
     if (!writable)
@@ -615,7 +498,7 @@ static void parquet_reader_free(FileReader *reader)
     duckdb->destroy_prepare(&parquet->statement);
     duckdb->disconnect(&parquet->connection);
     duckdb->close(&parquet->database);
-    vectors_free(parquet->vectors, parquet->vector_count);
+    parquet_vectors_free(parquet->vectors, parquet->vector_count);
     fields_free(parquet->fields, parquet->field_count);
     free(parquet->columns);
     free(parquet->path);
