@@ -329,6 +329,7 @@ int apply_operation(Writer *writer, const Frame *frame, Error *error)
 {
     _cleanup_(error_clear) Error fault = { 0 };
     bool dropping = writer->sequence.dropping;
+    debug_frame(writer, frame);
     if (sequence_next(&writer->sequence, frame, &fault) == 0 && dispatch(writer, frame, dropping, &fault) == 0)
         return 0;
     /* Inside a file (the batch says so until its FILE_END is done with) bad data is that file's own. */

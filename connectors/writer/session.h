@@ -49,6 +49,10 @@ struct Writer {
     Spool *changes; /* of the open file */
     Buffer change_order, change_payload;
 
+    /* debug.c: a person debugs a connector */
+    bool debug;
+    uint64_t calls[_OPERATION_MAX], truncates, checkpoints; /* calls: rows, by operation */
+
     /* control.c */
     bool cancelled;
     bool worker_gone;
@@ -104,3 +108,8 @@ static inline Table changes_visible(const Table *table)
         visible.column_count--;
     return visible;
 }
+
+/* debug.c: tells what the source emits, where BEGIN says "debug": true. */
+void debug_begin(Writer *writer, const json_t *configuration); /* after the rules are set */
+void debug_frame(Writer *writer, const Frame *frame);          /* each operation, before it is done */
+void debug_end(Writer *writer);

@@ -506,7 +506,10 @@ static int do_change(Target *target, SchemaChangeType type, size_t column, Buffe
     SchemaChange change = { .type = type, .column = column };
     if (type == SCHEMA_WIDEN)
         change.from = target->columns[column].there;
-    return target->rules->destination->change(target->rules->handle, &target->live, &change, plan, error);
+    int r = target->rules->destination->change(target->rules->handle, &target->live, &change, plan, error);
+    if (r == 0 && !plan && target->rules->changed && type != SCHEMA_INEXACT)
+        target->rules->changed(target->live.name, target->rules->userdata);
+    return r;
 }
 
 static int change_column(Target *target, size_t i, Buffer *plan, bool *ret_changed, Error *error)

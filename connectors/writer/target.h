@@ -22,6 +22,8 @@ typedef struct TargetRules {
     SchemaPolicy policy;
     bool history;
     const char *connection; /* for messages */
+    void (*changed)(const char *table, void *userdata); /* a table was made or altered; NULL: nobody wants to know */
+    void *userdata;
 } TargetRules;
 
 typedef struct TargetColumn {

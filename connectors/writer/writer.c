@@ -60,6 +60,7 @@ static void receive_rules(Writer *writer, const json_t *configuration)
         .history = json_is_true(json_object_get(configuration, "history")),
         .connection = json_string_value(json_object_get(configuration, "connection")),
     };
+    debug_begin(writer, configuration);
     writer->drop_tables = json_object_get(configuration, "tables");
     writer->full = json_is_true(json_object_get(configuration, "full")) && !json_is_array(writer->drop_tables);
     writer->coalesce_memory = number_of(configuration, "coalesce_memory", DEFAULT_COALESCE_MEMORY);
@@ -281,6 +282,7 @@ static int run(Writer *writer, Begin *begin, Error *error)
 
 static int finish(Writer *writer, int r, const Error *error)
 {
+    debug_end(writer);
     if (r < 0) {
         _cleanup_(freep) char *message = error_format(error);
         Frame frame = { .type = FRAME_ERROR, .error = { .kind = error->kind, .message = frame_text(message) } };

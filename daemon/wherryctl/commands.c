@@ -64,6 +64,11 @@ static const Command COMMANDS[] = {
     { "init", "[DIR]", 0, 1, OPTION_TEMPLATE, "begin a connector: connector.py and what belongs to it",
       "Files that are there already stay as they are. The project is Fivetran's: it runs there unchanged, too.",
       command_init },
+    { "debug", "[DIR]", 0, 1, OPTION_CONFIGURATION | OPTION_STATE | OPTION_PYTHON | OPTION_NAMING,
+      "run a connector's project once, into files/warehouse.db; needs no daemon",
+      "The tables are in the schema \"tester\" of that DuckDB file, the state is files/state.json: the next run goes on\n"
+      "from there, \"wherryctl reset\" deletes both. The configuration is configuration.json, where none is named.",
+      command_debug },
     { "package", "[DIR]", 0, 1, 0, "pack what deploy would send into files/code.zip",
       "Left out are hidden files, files/, configuration.json, __pycache__, virtual environments and what .gitignore\n"
       "names.", command_package },

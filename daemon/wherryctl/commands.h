@@ -97,6 +97,7 @@ int command_run(const Options *options, char *const *arguments, size_t count);
 int command_init(const Options *options, char *const *arguments, size_t count); /* connector.c */
 int command_package(const Options *options, char *const *arguments, size_t count);
 int command_reset(const Options *options, char *const *arguments, size_t count);
+int command_debug(const Options *options, char *const *arguments, size_t count);  /* debug.c */
 int command_deploy(const Options *options, char *const *arguments, size_t count); /* deploy.c */
 int command_configuration(const Options *options, char *const *arguments, size_t count);
 int command_help(const Options *options, char *const *arguments, size_t count); /* commands.c */

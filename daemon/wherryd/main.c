@@ -42,6 +42,7 @@ static Paths arg_paths;
 static const char *arg_libexec_dir;
 static const char *arg_file;
 static const char *arg_dir;
+static const char *arg_debug_state; /* a file */
 static bool arg_json;
 static const char *const *arg_names; /* what stands after the options; ends with NULL */
 static size_t arg_name_count;
@@ -76,6 +77,7 @@ static void print_help(void)
          "      --answer            what wherryctl uses where it is given a FILE in place of a connection\n"
          "      --file FILE         with --once: a pipeline file that is not in pipelines.d\n"
          "      --dir DIR           with --file: the folder of a pipeline without \"source:\"\n"
+         "      --debug-state FILE  with --file: begin with this state and tell more; what wherryctl debug uses\n"
          "      --json              with --once: print the runs as JSON\n"
          "      --check             check the configuration, or FILEs\n"
          "      --schema            print the JSON schema of a pipeline file\n"
@@ -94,6 +96,7 @@ static const struct option options[] = { { "config-dir", required_argument, NULL
                                          { "answer", no_argument, NULL, 'a' },
                                          { "file", required_argument, NULL, 'f' },
                                          { "dir", required_argument, NULL, 'd' },
+                                         { "debug-state", required_argument, NULL, 'g' },
                                          { "json", no_argument, NULL, 'j' },
                                          { "check", no_argument, NULL, 'k' },
                                          { "schema", no_argument, NULL, 'm' },
@@ -157,6 +160,9 @@ static int take_option(int option, char *argv[])
     case 'd':
         arg_dir = optarg;
         return 0;
+    case 'g':
+        arg_debug_state = optarg;
+        return 0;
     case 'j':
         arg_json = true;
         return 0;
@@ -204,6 +210,8 @@ static int parse(int argc, char *argv[])
         return wrong_use("with \"--file\" no connection can be named: \"%s\"", arg_names[0]);
     if (arg_dir && (!arg_file || arg_action != ACTION_ONCE))
         return wrong_use("\"--dir\" needs \"--once --file FILE\"");
+    if (arg_debug_state && (!arg_file || arg_action != ACTION_ONCE))
+        return wrong_use("\"--debug-state\" needs \"--once --file FILE\"");
     if (arg_json && arg_action != ACTION_ONCE)
         return wrong_use("\"--json\" needs \"--once\"");
     return 0;
@@ -351,11 +359,23 @@ static int start(Daemon *daemon, Error *error)
     return 0;
 }
 
+static int read_debug_state(char **ret, Error *error)
+{
+    json_error_t problem;
+    json_t *state = json_load_file(arg_debug_state, JSON_REJECT_DUPLICATES, &problem);
+    *ret = json_is_object(state) ? json_dumps(state, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
+    json_decref(state);
+    return *ret ? 0 : error_set(error, ERROR_CONFIGURATION, "the state \"%s\" is not a JSON object", arg_debug_state);
+}
+
 static int run(Daemon *daemon)
 {
     _cleanup_(error_clear) Error error = {};
     _cleanup_(freep) char *libexec = paths_libexec(arg_libexec_dir);
     bool once = arg_action == ACTION_ONCE;
+    _cleanup_(freep) char *debug_state = NULL;
+    if (arg_debug_state && read_debug_state(&debug_state, &error) < 0)
+        return fail(&error, EXIT_WRONG_USE);
     daemon->notify = arg_action == ACTION_RUN ? notify_new(&daemon->loop) : NULL;
     ManagerOptions manager_options = { .config_dir = arg_paths.config_dir,
                                        .state_dir = arg_paths.state_dir,
@@ -365,6 +385,7 @@ static int run(Daemon *daemon)
                                        .once_names = once ? arg_names : NULL,
                                        .once_file = arg_file,
                                        .once_dir = arg_dir,
+                                       .once_debug_state = debug_state,
                                        .once_asked_as = arg_asked_as,
                                        .once_run = once ? on_once_run : NULL,
                                        .once_done = once ? on_stopped : NULL,

@@ -305,6 +305,7 @@ static void run_begin(Run *run)
                             .tables = run->tables,
                             .asked_as = connection_asked_as(connection),
                             .once = manager->options.once,
+                            .debug_state = manager->options.once_debug_state,
                             .state = run->state,
                             .progress = on_progress,
                             .finished = on_finished,

@@ -27,9 +27,10 @@ typedef struct ManagerOptions {
     const char *config_dir, *state_dir, *runtime_dir, *libexec_dir;
     bool once; /* --once: run ONCE_NAMES (none: all) and stop; without once_done, run nothing and only answer */
     const char *const *once_names;
-    const char *once_file;     /* --once --file */
-    const char *once_dir;      /* --dir */
-    const char *once_asked_as; /* with once_file: what to tell wherryctl in place of a connection */
+    const char *once_file;        /* --once --file */
+    const char *once_dir;         /* --dir */
+    const char *once_debug_state; /* with once_file: `wherryctl debug`; see SyncOptions */
+    const char *once_asked_as;    /* with once_file: what to tell wherryctl in place of a connection */
     void (*once_run)(const char *connection, const char *summary,
                      void *userdata);  /* one of them has run; may be NULL */
     void (*once_done)(void *userdata); /* all have */

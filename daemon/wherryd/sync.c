@@ -48,13 +48,16 @@ static void send_cancel(Side *side)
 
 static void begin_worker(Sync *sync)
 {
+    const char *debug = sync->options.debug_state;
     _cleanup_(freep) char *configuration = json_dumps(sync->worker_begin, JSON_COMPACT);
     json_decref(sync->worker_begin);
     sync->worker_begin = NULL;
     bool full = sync->options.full && !sync->ledger; /* operations from nothing; files are loaded again by hash */
     Frame begin = { .type = FRAME_BEGIN,
                     .begin = { .configuration = frame_text(configuration),
-                               .state = frame_text(full ? "{}" : sync->committed_state) } };
+                               .state = frame_text(full    ? "{}"
+                                                   : debug ? debug
+                                                           : sync->committed_state) } };
     program_send(&sync->worker.program, &begin);
     free(take_ptr(sync->committed_state));
 }
@@ -488,6 +491,8 @@ static void begin_writer(Sync *sync, json_t *configuration)
                             sync->options.state ? json_deep_copy(sync->options.state) : json_null());
     if (sync->options.tables)
         json_object_set(configuration, "tables", sync->options.tables);
+    if (sync->options.debug_state)
+        json_object_set_new(configuration, "debug", json_true());
     _cleanup_(freep) char *text = json_dumps(configuration, JSON_COMPACT);
     Frame begin = { .type = FRAME_BEGIN, .begin = { .configuration = frame_text(text) } };
     program_send(&sync->writer.program, &begin);

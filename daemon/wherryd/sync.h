@@ -45,10 +45,11 @@ typedef struct SyncOptions {
     RunRecord *record;        /* run_id, connection, trigger given; the rest is filled in; outlives the sync */
     SyncTask task;
     bool full;
-    json_t *tables;       /* borrowed; of a full sync: only these; NULL: all */
-    const char *asked_as; /* what a person tells wherryctl to mean this connection; outlives the sync */
-    bool once;            /* a person is looking, who has not seen what earlier syncs said */
-    const json_t *state;  /* SYNC_SET_STATE; NULL: back to {} */
+    json_t *tables;          /* borrowed; of a full sync: only these; NULL: all */
+    const char *asked_as;    /* what a person tells wherryctl to mean this connection; outlives the sync */
+    bool once;               /* a person is looking, who has not seen what earlier syncs said */
+    const char *debug_state; /* a connector is debugged: it begins with this state (JSON), and the writer tells more */
+    const json_t *state;     /* SYNC_SET_STATE; NULL: back to {} */
     void (*progress)(const SyncProgress *progress, void *userdata);
     /* Once, never from within sync_start(); SYNC is invalid afterwards. */
     void (*finished)(const SyncResult *result, void *userdata);
