@@ -266,6 +266,13 @@ def test_columns_by_name(wherry, pipeline):
     }
 
 
+def test_a_file_with_none_of_the_columns(wherry, pipeline):
+    pipeline(types={"n": "integer"})
+    wherry.start()
+    drop(wherry, {"m": (pyarrow.int8(), [1])})
+    assert wherry.sync(status=1)["error"] == 'a.parquet: the file has none of the columns: it has "m"'
+
+
 def test_files_that_are_none(wherry, pipeline):
     pipeline(types={"n": "integer"})
     wherry.start()

@@ -2,6 +2,7 @@
 rows come in, exactly once."""
 
 import base64
+import fcntl
 import hashlib
 import json
 import re
@@ -377,6 +378,22 @@ def test_the_sidecar_is_there_before_the_commit_and_goes_without_it(start, folde
     assert listed(tmp_path / "aside") == ([sidecar.name] if outcome == frames.LOADED else [])
 
 
+def answer_ends(worker):
+    """Says of each file, as the writer would, that it was committed."""
+    answered = []
+
+    def take_pipe(take=worker.take_pipe):
+        more = take()
+        for end in worker.fields("FILE_END")[len(answered) :]:
+            answered.append(end)
+            if not end["quarantined"]:
+                continue  # nobody waits for an answer
+            worker.say("FILE_DONE", outcome=frames.LOADED, hash=end["hash"])
+        return more
+
+    worker.take_pipe = take_pipe
+
+
 def test_the_sidecar_is_durable_before_the_file_ends(start, folder, tmp_path, plain_build):  # noqa: F811
     """Its bytes, its name, and the folders that were made for it: only then may the commit count it."""
     content, trace = b"id,note\n1,a\nx,b\n", tmp_path / "trace"
@@ -384,16 +401,7 @@ def test_the_sidecar_is_durable_before_the_file_ends(start, folder, tmp_path, pl
     deep = tmp_path / "new" / "aside"
     tracer = ["strace", "-y", "-x", "-s", "4096", "-o", str(trace), "-e", "trace=mkdir,fsync,renameat,write"]
     worker = start([*tracer, str(plain_build.source("files"))], quarantine=limits(tmp_path, dir=str(deep)))
-    answered = []
-
-    def take_pipe(take=worker.take_pipe):
-        more = take()
-        for end in worker.fields("FILE_END")[len(answered) :]:
-            answered.append(end)
-            worker.say("FILE_DONE", outcome=frames.LOADED, hash=end["hash"])
-        return more
-
-    worker.take_pipe = take_pipe
+    answer_ends(worker)
     assert worker.run() == 0
     assert [end["quarantined"] for end in worker.fields("FILE_END")] == [1]
     digest = "".join(f"\\x{byte:02x}" for byte in hashlib.sha256(content).digest())
@@ -424,6 +432,31 @@ def test_a_full_disk_is_nobodys_fault_and_leaves_nothing(start, folder, tmp_path
     assert end["outcome"] == frames.ABORTED
     assert end["error"] == (f'a.csv: cannot write bad rows in "{tmp_path}/aside" ("quarantine.dir"): file too large')
     assert listed(tmp_path / "aside") == []
+
+
+@pytest.mark.parametrize("bad", [True, False])
+def test_what_an_earlier_try_left_of_the_same_content_goes(start, folder, tmp_path, bad):  # noqa: F811
+    """A sidecar under another name, from before the file was renamed; or one of rows that are not bad any more."""
+    content, aside = "id,note\n1,a\n" + "x,b\n" * bad, tmp_path / "aside"
+    (folder / "a.csv").write_text(content)
+    aside.mkdir()
+    (aside / sidecar_of("b" if bad else "a", content)).write_text("old\n")
+    (aside / sidecar_of("other", "other content")).write_text("stays\n")
+    worker = start(quarantine=limits(tmp_path))
+    answer_ends(worker)
+    assert worker.run() == 0
+    assert listed(aside) == sorted([sidecar_of("a", content)] * bad + [sidecar_of("other", "other content")])
+
+
+def test_two_syncs_do_not_share_a_folder(start, folder, tmp_path):  # noqa: F811
+    """Of one connection, by another daemon or by hand: their sidecars would be called the same."""
+    aside = tmp_path / "aside"
+    aside.mkdir()
+    with (aside / ".wherry-quarantine").open("w") as owner:
+        fcntl.flock(owner, fcntl.LOCK_EX)
+        worker = start(quarantine=limits(tmp_path))
+        assert worker.run() == 1
+    assert worker.error() == ("temporary", f'another sync writes to "{aside}" ("quarantine.dir")')
 
 
 def test_what_a_killed_sync_left_is_removed(start, folder, tmp_path):  # noqa: F811
