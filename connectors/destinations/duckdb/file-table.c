@@ -12,8 +12,6 @@
 #include "connectors/writer/guard.h"
 
 #define COLUMN_ID "_id"
-#define COLUMN_HASH "_source_file_hash"
-#define COLUMN_TIME "_ingested_at"
 
 static const char *sql_type(ColumnType type)
 {
@@ -184,7 +182,7 @@ int duck_file_begin(void *destination, const Table *table, const Batch *batch, E
     _cleanup_(buffer_clear) Buffer sql = { 0 };
     self->batch = batch;
     if (self->cdc)
-        return 0;
+        return 0; /* see duck_merge_file() */
     buffer_append_string(&sql, "DELETE FROM ");
     duck_quote(&sql, table->name);
     if (!self->truncate)
