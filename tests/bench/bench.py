@@ -124,6 +124,8 @@ class Bench(PostgresCases, DuckdbCases):
             partial = folder / "partial.tmp"
             if extension == "csv":
                 generate.write_csv(partial, self.rows, repeat)
+            elif extension == "parquet":
+                self.duck_parquet(self.data("csv"), partial)
             else:
                 generate.write_ndjson(partial, self.rows)
             partial.rename(file)
@@ -519,6 +521,7 @@ CASES = [
     "idle",
     "pg_new",
     "pg_existing",
+    "pg_parquet",
     "pg_upserts",
     "pg_upserts_many",
     "pg_memory",

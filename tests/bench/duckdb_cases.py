@@ -55,6 +55,19 @@ class DuckdbCases:
             sys.exit(f"bench: DuckDB's COPY failed:\n{run.stderr}")
         return float(run.stdout.split()[-1])
 
+    def duck_parquet(self, csv, file):
+        """The same rows as Parquet, as DuckDB writes it by itself."""
+        columns = json.dumps({name: TYPES[kind] for name, kind in generate.COLUMNS}).replace('"', "'")
+        command = f"COPY (FROM read_csv('{csv}', header = true, columns = {columns})) TO '{file}' (FORMAT parquet)"
+        subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                f'import duckdb; duckdb.sql("SET enable_progress_bar = false"); duckdb.sql("""{command}""")',
+            ],
+            check=True,
+        )
+
     def duck_count(self, database):
         command = f"import duckdb; print(duckdb.connect({str(database)!r}).execute('SELECT count(*) FROM lineitem').fetchone()[0])"
         run = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)

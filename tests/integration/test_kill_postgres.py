@@ -12,18 +12,31 @@ import re
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
+import frames
 import harness
 import postgres
 import pytest
+from operations_postgres import Postgres
 from test_kill import ROWS, Scenario, points_to_kill, rows_of
+from test_kill_operations import SEGMENTS, checkpoint_of, run, snapshots
+from test_operations import compare
 
 SAMPLES = {"daemon": 2, "worker": 2, "writer": 8}  # of each kind of call
 SERVER_KILLS = 8
+KEYED_KILLS = 4
 TEMPLATE = "prepared"
 SERVERS = []
+
+
+def gone():
+    for child in set(harness.children()) - harness.lasting:
+        if os.waitpid(child, os.WNOHANG) == (0, 0):
+            return False
+    return True
 
 
 class PostgresScenario(Scenario):
@@ -59,10 +72,7 @@ class PostgresScenario(Scenario):
             (self.programs / program).chmod(0o755)
 
     def all_gone(self):
-        for child in set(harness.children()) - harness.lasting:
-            if os.waitpid(child, os.WNOHANG) == (0, 0):
-                return False
-        return True
+        return gone()
 
     def table(self):
         found = collections.defaultdict(list)
@@ -272,3 +282,138 @@ def test_the_server_is_killed(plain_build, base):
     assert not wrong, f"seed {seed}: " + "\n".join(wrong)
     assert sum(outcome == "" for outcome in outcomes.values()) >= SERVER_KILLS // 2, outcomes
     assert ROWS > 0
+
+
+# --- keyed operations, with checkpoints ---
+
+
+class Keyed(Postgres):
+    """The operations of test_kill_operations.py, in a schema of their own, on a server that may be killed."""
+
+    def __init__(self, build, server):
+        server.databases += 1
+        self.server, self.program, self.schema = server, build.destination("postgres"), f"keyed{server.databases}"
+
+    def query(self, sql):
+        return self.server.query(f"SET TimeZone = 'UTC'; {sql}", self.server.database)
+
+
+def traced(trace, inject=()):
+    return ["strace", "-o", str(trace), "-e", "trace=sendto", *inject]
+
+
+def kill_server_of(adapter, thread):
+    """Once the writer stands still, its backend goes, and with it every session. False where it never stood still."""
+    writer = harness.wait_for(lambda: stopped_writer() or not thread.is_alive(), "the writer to stop")
+    if writer is True:
+        return False
+    sql = "SELECT pid FROM pg_stat_activity WHERE application_name = 'wherry'"
+    for (pid,) in adapter.server.query(sql, adapter.server.database):
+        try:
+            os.kill(int(pid), signal.SIGKILL)
+        except ProcessLookupError:  # thrown out with the one before it
+            pass
+    harness.wait_for(lambda: goes_on(writer) and not thread.is_alive(), "the end of the sync")
+    return True
+
+
+def judge_keyed(adapter, what):
+    """All of one checkpoint and nothing of the next, the state being that checkpoint's; then the rest."""
+    try:
+        harness.wait_for(adapter.server.is_ready, "the server")
+        models, at = snapshots(), checkpoint_of(adapter)
+        compare(adapter, models[at])
+        again = run(adapter)
+        assert again.frames("DONE"), f"the sync after the kill failed: {again.frames('ERROR')}"
+        compare(adapter, models[SEGMENTS])
+        return ""
+    except AssertionError as error:
+        return f"{what}: {error}"
+
+
+@pytest.mark.parametrize("who", ["writer", "server"])
+def test_operations_killed_at_a_message(plain_build, tmp_path, who):
+    """WHO is killed before the writer's N-th message to the server."""
+    seed = int(os.environ.get("WHERRY_TEST_SEED", random.SystemRandom().randrange(1 << 32)))
+    full, trace = os.environ.get("WHERRY_TEST_FULL") == "1", tmp_path / "trace"
+    server = postgres.Server(fsync="off")
+    try:
+        server.database = server.create_database()
+        assert run(Keyed(plain_build, server), traced(trace)).frames("DONE")
+        count = trace.read_text().count("sendto(")
+        assert count > 20 * SEGMENTS
+        numbers = range(2, count + 1) if full else random.Random(seed).sample(range(2, count + 1), KEYED_KILLS)
+        outcomes = {}
+        for number in numbers:
+            adapter = Keyed(plain_build, server)
+            sign = "KILL" if who == "writer" else "STOP"
+            prefix = traced(trace, ["-e", f"inject=sendto:signal={sign}:when={number}"])
+            thread = threading.Thread(target=run, args=(adapter, prefix))
+            thread.start()
+            made = kill_server_of(adapter, thread) if who == "server" else True
+            thread.join()
+            harness.wait_for(gone, "the end of every process of the sync")
+            if made and (who == "server" or "+++ killed by SIGKILL +++" in trace.read_text(errors="replace")):
+                outcomes[number] = judge_keyed(adapter, f"{who} killed at message {number} of {count}")
+    finally:
+        server.close()
+    wrong = [outcome for outcome in outcomes.values() if outcome]
+    assert not wrong, f"seed {seed}: " + "\n".join(wrong)
+    assert len(outcomes) >= KEYED_KILLS // 2, outcomes
+
+
+# --- files of changes ---
+
+
+def sync_changes(destination, prefix, name, at):
+    """Rows of keys 0 to 3999, half of them deleted; in so many pieces that there are messages to be killed at."""
+    columns = [
+        ("id", "integer", frames.KEY | frames.REQUIRED),
+        ("at", "integer", frames.SEQUENCE | frames.REQUIRED),
+        ("note", "string"),
+        ("is_deleted", "boolean", frames.IS_DELETED),
+    ]
+    rows = [(i, at, f"{at} " + "x" * 200, at > 1 and i % 2 == 0) for i in range(4000)]
+    begin = destination.configuration(write_mode="cdc")
+    writer = frames.Writer([*prefix, str(destination.program)], begin)
+    try:
+        writer.put(frames.hello() + frames.table("orders", columns))
+        writer.put(frames.file_frames(name, rows, operation="upsert") + frames.encode("END"))
+        writer.status = writer.finish()
+    except (frames.Gone, ConnectionResetError, BrokenPipeError):
+        writer.status = None
+    finally:
+        writer.kill()
+    return writer
+
+
+def test_changes_killed_at_a_message(plain_build, tmp_path):
+    """The table is as it was before the file, or as it is after it."""
+    seed = int(os.environ.get("WHERRY_TEST_SEED", random.SystemRandom().randrange(1 << 32)))
+    trace, made = tmp_path / "trace", 0
+    before, after = [("1", "4000")], [("2", "2000")]
+    server = postgres.Server(fsync="off")
+    try:
+        destination = postgres.Destination(plain_build.destination("postgres"), server)
+        assert sync_changes(destination, traced(trace), "0", 1).status == 0
+        assert sync_changes(destination, traced(trace), "a", 2).status == 0
+        count = trace.read_text().count("sendto(")
+        found = "SELECT at, count(*) FROM orders GROUP BY 1"
+        assert count > 20 and destination.query(found) == after
+        full = os.environ.get("WHERRY_TEST_FULL") == "1"
+        numbers = range(2, count + 1) if full else random.Random(seed).sample(range(2, count + 1), KEYED_KILLS)
+        for number in [*numbers, count]:
+            assert sync_changes(destination, (), f"back {number}", 1).status == 0
+            assert destination.query(found) == before
+            prefix = traced(trace, ["-e", f"inject=sendto:signal=KILL:when={number}"])
+            sync_changes(destination, prefix, f"b {number}", 2)
+            harness.wait_for(gone, "the end of every process of the sync")
+            killed = "+++ killed by SIGKILL +++" in trace.read_text(errors="replace")
+            made += killed
+            what = f"seed {seed}, killed at message {number} of {count}"
+            assert destination.query(found) in ((before, after) if killed else (after,)), what
+            assert sync_changes(destination, (), f"b {number}", 2).status == 0
+            assert destination.query(found) == after, what
+    finally:
+        server.close()
+    assert made >= KEYED_KILLS // 2

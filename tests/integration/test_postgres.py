@@ -115,6 +115,7 @@ def test_the_new_table(destination):
         'SELECT DISTINCT _source_file_hash, now() - _ingested_at < interval \'1 minute\' FROM "Wea""ther".orders'
     )
     assert provenance == (frames.digest(b"a.csv").hex(), "t")
+    assert destination.query("SELECT count(*) FROM pg_attrdef") == [("0",)]  # what the load had for a while
 
 
 def test_a_filedge_table_is_taken_as_it_is(destination):

@@ -72,6 +72,12 @@ int postgres_copy_end(Postgres *self, Error *error)
     return 0;
 }
 
+/* Whether the rows of a file bring its hash and time with them. */
+static bool sends_file(const Postgres *self, const PgTable *slot)
+{
+    return self->file_fields_size > 0 && !slot->file.defaults;
+}
+
 static int copy_begin(Postgres *self, const Table *table, int operation, uint64_t first_row, Error *error)
 {
     PgTable *slot = &self->tables[table->id];
@@ -86,7 +92,7 @@ static int copy_begin(Postgres *self, const Table *table, int operation, uint64_
         quote(&sql, table->columns[i].name.data);
     }
     if (operation == OPERATION_INSERT)
-        buffer_append_string(&sql, self->file_fields_size > 0 ? ", " COLUMN_HASH ", " COLUMN_TIME ")" : ")");
+        buffer_append_string(&sql, sends_file(self, slot) ? ", " COLUMN_HASH ", " COLUMN_TIME ")" : ")");
     buffer_append_string(&sql, " FROM STDIN (FORMAT binary)");
     _cleanup_(freep) char *text = buffer_take_string(&sql);
     if (postgres_execute(self, text, "insert rows", error) < 0)
@@ -117,11 +123,13 @@ static int fail_value(const char *why, const Table *table, size_t column, const 
     return error_at_value(error, (const char *)buffer_bytes(&text), buffer_length(&text));
 }
 
-static int put_row(Postgres *self, const Table *table, const PgColumn *columns, RowCursor *cursor, uint64_t row,
+static int put_row(Postgres *self, const Table *table, const PgTable *slot, RowCursor *cursor, uint64_t row,
                    Error *error)
 {
     Buffer *buffer = &self->copy.buffer;
-    size_t count = table->column_count + (self->file_fields_size > 0 ? 2 : 0);
+    const PgColumn *columns = slot->columns;
+    bool with_file = sends_file(self, slot);
+    size_t count = table->column_count + (with_file ? 2 : 0);
     encode_int16(buffer, (int16_t)count);
     for (size_t i = 0; i < table->column_count; i++) {
         Value value = { 0 };
@@ -131,7 +139,8 @@ static int put_row(Postgres *self, const Table *table, const PgColumn *columns, 
         if (why)
             return fail_value(why, table, i, &value, row, OPERATION_INSERT, error);
     }
-    buffer_append(buffer, self->file_fields, self->file_fields_size);
+    if (with_file)
+        buffer_append(buffer, self->file_fields, self->file_fields_size);
     return 0;
 }
 
@@ -177,7 +186,7 @@ int postgres_write(void *destination, const Table *table, const Frame *rows, uin
     PgTable *slot = &self->tables[table->id];
     RowCursor cursor = row_cursor(rows);
     for (uint32_t row = 0; row < rows->rows.count; row++) {
-        int r = operation == OPERATION_INSERT ? put_row(self, table, slot->columns, &cursor, first_row + row, error)
+        int r = operation == OPERATION_INSERT ? put_row(self, table, slot, &cursor, first_row + row, error)
                                               : put_staged(self, table, slot, operation, &cursor, row + 1, error);
         if (r < 0 || (buffer_length(&copy->buffer) >= PIECE && send_piece(self, error) < 0))
             return -1;

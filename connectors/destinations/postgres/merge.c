@@ -338,7 +338,7 @@ int postgres_soft_delete(void *destination, const Table *table, int64_t before_u
     quote_table(self, &sql, table->name);
     if (history) {
         buffer_append_string(&sql, " SET " SYSTEM_COLUMN_ACTIVE " = false, " SYSTEM_COLUMN_END " = ");
-        postgres_put_instant(&sql, at_us);
+        put_instant(&sql, at_us);
         buffer_append_string(&sql, " WHERE " SYSTEM_COLUMN_ACTIVE);
     } else {
         buffer_append_string(&sql, " SET " SYSTEM_COLUMN_DELETED " = true WHERE " SYSTEM_COLUMN_DELETED " IS NOT TRUE");
@@ -346,7 +346,7 @@ int postgres_soft_delete(void *destination, const Table *table, int64_t before_u
     if (before_us != INT64_MAX) {
         /* A row from before Wherry took the table has no time at all. */
         buffer_append_string(&sql, " AND coalesce(" SYSTEM_COLUMN_SYNCED " < ");
-        postgres_put_instant(&sql, before_us);
+        put_instant(&sql, before_us);
         buffer_append_string(&sql, ", true)");
     }
     return run(self, &sql, error);

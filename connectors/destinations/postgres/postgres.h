@@ -23,10 +23,12 @@
 
 /* What a batch that is a file found in its table. */
 typedef struct FileTable {
+    bool is_new;     /* the table: made by this batch */
     bool is_empty;   /* was, when the file began */
     bool by_key;     /* files of changes: an index finds the rows of a key */
     bool summarize;  /* at commit: there is a BRIN on the hashes, to be told of new ranges */
-    char *at_commit; /* owned; makes the indexes that are missing */
+    bool defaults;   /* hash and time of the rows are the columns' defaults until commit, and not sent */
+    char *at_commit; /* owned; makes the indexes that are missing, ends the defaults */
 } FileTable;
 
 /* Where a table stands in this batch. */
@@ -110,6 +112,7 @@ void quote(Buffer *sql, const char *name);                             /* "name"
 void quote_table(const Postgres *self, Buffer *sql, const char *name); /* "schema"."name" */
 /* Each %T of FORMAT is replaced by the quoted table NAME in our schema, each %S by the schema; the caller frees. */
 char *with_table(const Postgres *self, const char *format, const char *name);
+void put_instant(Buffer *sql, int64_t us);                    /* microseconds since 1970 as a literal */
 void put_element(Buffer *array, const char *value, size_t n); /* to the text of an array that began with "{" */
 
 /* --- ledger.c --- */

@@ -233,10 +233,31 @@ static int ensure_key_index(Postgres *self, const Table *table, Error *error)
     return add_index(self, table, &index, !file->is_empty, &sql, names + 1, error);
 }
 
+/* In a table that nobody sees yet, what is the same in all rows of the file need not be sent with each of them: that
+ * saves the server a tenth of its work. Elsewhere it would take a lock that shuts readers out. */
+static int set_defaults(Postgres *self, const Table *table, const Batch *batch, Error *error)
+{
+    FileTable *file = &self->tables[table->id].file;
+    char hash[SHA256_TEXT_SIZE];
+    sha256_text(batch->file_hash, hash);
+    _cleanup_(buffer_clear) Buffer sql = { 0 };
+    _cleanup_(freep) char *alter = with_table(self, "ALTER TABLE %T ALTER " COLUMN_HASH, table->name);
+    buffer_printf(&sql, "%s SET DEFAULT '%s', ALTER " COLUMN_TIME " SET DEFAULT ", alter, hash);
+    put_instant(&sql, batch->started_us);
+    _cleanup_(freep) char *set = buffer_take_string(&sql);
+    if (postgres_execute(self, set, "create a table", error) < 0)
+        return -1;
+    file->defaults = true;
+    file->at_commit = xasprintf("%s DROP DEFAULT, ALTER " COLUMN_TIME " DROP DEFAULT;", alter);
+    return 0;
+}
+
 int postgres_file_begin(void *destination, const Table *table, const Batch *batch, Error *error)
 {
     Postgres *self = destination;
     FileTable *file = &self->tables[table->id].file;
+    if (file->is_new && set_defaults(self, table, batch, error) < 0)
+        return -1;
     if (is_empty(self, table->name, &file->is_empty, error) < 0 || ensure_hash_index(self, table, error) < 0 ||
         (self->cdc && ensure_key_index(self, table, error) < 0))
         return -1;

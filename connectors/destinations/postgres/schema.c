@@ -149,13 +149,6 @@ int postgres_take_table(Postgres *self, const char *name, Error *error)
 
 /* --- changing --- */
 
-void postgres_put_instant(Buffer *sql, int64_t us)
-{
-    char text[RFC3339_US_SIZE];
-    rfc3339_us(us, text);
-    buffer_printf(sql, "'%s'::timestamp with time zone", text);
-}
-
 static void put_create(Postgres *self, Buffer *sql, const Table *table)
 {
     buffer_append_string(sql, "CREATE TABLE ");

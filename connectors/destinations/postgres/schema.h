@@ -9,4 +9,3 @@ int postgres_drop(void *destination, const char *name, Error *error);
 int postgres_take_table(Postgres *self, const char *name, Error *error);
 /* How the columns of TABLE, which is there as OID, are encoded: into SLOT. */
 int postgres_read_columns(Postgres *self, const Table *table, PgTable *slot, uint32_t oid, Error *error);
-void postgres_put_instant(Buffer *sql, int64_t us); /* as a literal */

@@ -404,6 +404,13 @@ char *with_table(const Postgres *self, const char *format, const char *name)
     return buffer_take_string(&sql);
 }
 
+void put_instant(Buffer *sql, int64_t us)
+{
+    char text[RFC3339_US_SIZE];
+    rfc3339_us(us, text);
+    buffer_printf(sql, "'%s'::timestamp with time zone", text);
+}
+
 void put_element(Buffer *array, const char *value, size_t n)
 {
     buffer_append_string(array, buffer_length(array) > 1 ? ",\"" : "\"");

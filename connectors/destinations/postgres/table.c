@@ -252,5 +252,6 @@ int postgres_ensure_table(void *destination, const Table *table, const Batch *ba
                                        .strip_nul = self->strip_nul };
     }
     encode_file_fields(self, batch);
+    slot->file.is_new |= oid == 0;
     return oid > 0 ? guard_table(self, table, slot, oid, error) : create_table(self, table, error);
 }
