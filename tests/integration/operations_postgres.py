@@ -3,16 +3,16 @@
 import atexit
 import datetime
 import json
+import os
 import re
 import subprocess
 from decimal import Decimal
 from pathlib import Path
 
-import harness
 import postgres
 from operations_model import Kind, json_meaning
 
-SERVERS, SESSIONS = [], []
+SERVERS, SESSIONS = [], {}  # sessions by process: none is shared
 
 
 def the_server():
@@ -43,22 +43,25 @@ class Postgres:
         self.server = the_server()
         self.program, self.schema = build.destination("postgres"), Path(folder).name
 
+    @staticmethod
+    def prepare():
+        """Before others than this process may need the server."""
+        the_server()
+
     def close(self):
         self.query(f'SET client_min_messages = error; DROP SCHEMA IF EXISTS "{self.schema}" CASCADE')
+        SESSIONS.pop(os.getpid()).communicate()
 
     def query(self, sql):
-        """Through one psql for all sequences: starting one takes longer than what it is asked."""
-        if not SESSIONS:
+        """Through one psql for all of a sequence: starting one takes longer than what it is asked."""
+        if os.getpid() not in SESSIONS:
             url = self.server.url(self.server.database)
             arguments = ["-X", "-q", "-A", "-t", "-F\x1f", "-P", "null=\x1d", "-c", "SET TimeZone = 'UTC'", "-f", "-"]
-            SESSIONS.append(
-                subprocess.Popen(
-                    ["psql", *arguments, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
-                )
+            started = subprocess.Popen(
+                ["psql", *arguments, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
             )
-            harness.lasting.add(SESSIONS[0].pid)
-            atexit.register(SESSIONS[0].communicate)
-        session = SESSIONS[0]
+            SESSIONS[os.getpid()] = started
+        session = SESSIONS[os.getpid()]
         session.stdin.write(sql + "\n;\n\\echo \x1e\n")
         session.stdin.flush()
         text = ""

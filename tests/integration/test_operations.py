@@ -2,15 +2,18 @@
 
 Each sequence is a few syncs, one after another, each a new process with its own memory bound and commit interval; after
 each of them tables, rows, kinds of columns and state are compared, with `history: true` the versions of each row and
-their times, too. Ten sequences run side by side, on tables of their own. The seed is printed, and WHERRY_TEST_SEED sets
-it; WHERRY_TEST_FULL=1 runs 10,000 sequences per destination instead of 300. What fails is made smaller before it is shown.
+their times, too. Ten sequences run side by side, on tables of their own, and as many of these groups at once as there
+are processors. The seed is printed, and WHERRY_TEST_SEED sets it; WHERRY_TEST_FULL=1 runs 10,000 sequences per
+destination instead of 300, WHERRY_TEST_SEQUENCES any number. What fails is made smaller before it is shown.
 
 To run another destination against the model, write an adapter like Sqlite below (how it is started, how it is read back),
 and add it to ADAPTERS.
 """
 
+import concurrent.futures
 import copy
 import datetime
+import functools
 import os
 import pprint
 import random
@@ -22,12 +25,15 @@ from decimal import Decimal
 from pathlib import Path
 
 import frames
+import harness
 import pytest
 from operations_duckdb import Duckdb
 from operations_model import HistoryTable, Kind, Model, Pools, encode, json_meaning, random_group
 from operations_postgres import Postgres
 
-SEQUENCES = 10000 if os.environ.get("WHERRY_TEST_FULL") == "1" else 300
+SEQUENCES = int(
+    os.environ.get("WHERRY_TEST_SEQUENCES") or (10000 if os.environ.get("WHERRY_TEST_FULL") == "1" else 300)
+)
 SIDE_BY_SIDE = 10
 SHRINKING = 300  # runs at most, to make a failure smaller
 
@@ -327,17 +333,29 @@ def shrink(build, kind, sequence, history, why):
     return sequence, why
 
 
+def group_of(kind, seed, number):
+    pools = Pools(nul=kind.nul, nanoseconds=kind.nanoseconds)
+    return random_group(random.Random(f"{seed} {number}"), pools, SIDE_BY_SIDE)
+
+
+def failure_of_group(build, kind, history, seed, number):
+    return failure(build, kind, group_of(kind, seed, number), history)
+
+
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("history", [False, True], ids=["rows", "history"])
 @pytest.mark.parametrize("kind", ADAPTERS, ids=lambda kind: kind.name)
 def test_operations_mean_what_the_model_says(build, kind, history, capsys):
     seed = int(os.environ.get("WHERRY_TEST_SEED", random.SystemRandom().randrange(1 << 32)))
-    pools = Pools(nul=kind.nul, nanoseconds=kind.nanoseconds)
     with capsys.disabled():
         print(f"\n{SEQUENCES} sequences of operations on {kind.name}, seed {seed}")
-    for number in range(SEQUENCES // SIDE_BY_SIDE):
-        sequence = random_group(random.Random(f"{seed} {number}"), pools, SIDE_BY_SIDE)
-        why = failure(build, kind, sequence, history)
-        if why:
-            sequence, why = shrink(build, kind, sequence, history, why)
-            pytest.fail(f"seed {seed}, group {number}: {why}\n{pprint.pformat(sequence, width=150)}", pytrace=False)
+    getattr(kind, "prepare", lambda: None)()
+    groups = range(SEQUENCES // SIDE_BY_SIDE)
+    run = functools.partial(failure_of_group, build, kind, history, seed)
+    with concurrent.futures.ProcessPoolExecutor(os.cpu_count(), initializer=harness.become_subreaper) as pool:
+        failures = zip(groups, pool.map(run, groups))
+        number, why = next((found for found in failures if found[1]), (None, None))
+        pool.shutdown(cancel_futures=True)
+    if why:
+        sequence, why = shrink(build, kind, group_of(kind, seed, number), history, why)
+        pytest.fail(f"seed {seed}, group {number}: {why}\n{pprint.pformat(sequence, width=150)}", pytrace=False)

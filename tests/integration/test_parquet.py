@@ -307,6 +307,21 @@ def test_files_that_are_none(wherry, pipeline):
     assert wherry.query("SELECT count(*) FROM orders") == [(5000,)]
 
 
+def test_a_file_that_is_broken_near_its_end_leaves_nothing(wherry, pipeline):
+    """Its first rows are on their way by then."""
+    pipeline(types={"n": "integer"})
+    wherry.start()
+    values = [n * 7919 % 1_000_003 for n in range(300_000)]
+    options = {"row_group_size": 100_000, "compression": "zstd", "use_dictionary": False}
+    content = bytearray(write(wherry.incoming / "a.tmp", {"n": (pyarrow.int64(), values)}, **options))
+    end = len(content) - 8 - int.from_bytes(content[-8:-4], "little")  # of the rows
+    content[end - 3000 : end - 1000] = bytes(2000)
+    (wherry.incoming / "a.tmp").write_bytes(content)
+    (wherry.incoming / "a.tmp").rename(wherry.incoming / "a.parquet")
+    assert wherry.sync(status=1)["error"].startswith("a.parquet: cannot be read as a parquet file: ")
+    assert not wherry.database.exists() or wherry.query("SELECT name FROM sqlite_schema WHERE name = 'orders'") == []
+
+
 def test_bad_rows_are_set_aside_and_come_back(wherry, pipeline):
     aside = wherry.root / "aside"
     pipeline(
