@@ -10,6 +10,8 @@ import sqlite3
 import subprocess
 
 import duckdb
+import pyarrow
+import pyarrow.parquet
 import pytest
 import yaml
 
@@ -369,6 +371,16 @@ def test_parquet_says_itself_what_it_holds(draft, tmp_path):
         "12:30:00",
         None,
     )
+
+
+def test_what_a_load_would_refuse_is_noted(draft, tmp_path):
+    """A column of nanoseconds in UTC, and one whose name differs from another's in case."""
+    arrays = [pyarrow.array([1], pyarrow.timestamp("ns", tz="UTC")), pyarrow.array([1]), pyarrow.array(["x"])]
+    file = tmp_path / "t.parquet"
+    pyarrow.parquet.write_table(pyarrow.Table.from_arrays(arrays, names=["at", "id", "ID"]), file)
+    printed = draft(file)
+    assert [column["source"] for column in yaml.safe_load(printed)["columns"]] == ["at", "id", "ID"]
+    assert any(comment.startswith("nanoseconds in UTC, which would be cut") for comment in comments(printed))
 
 
 def test_several_parquet_files(draft, tmp_path):

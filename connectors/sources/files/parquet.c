@@ -341,28 +341,31 @@ static int check_magic(const ParquetReader *parquet, Error *error)
     return error_set(error, ERROR_DATA, "not a parquet file: it does not begin with \"PAR1\"");
 }
 
-static int read_schema(ParquetReader *parquet, char **ret_sql, Error *error)
+/* The columns as the file declares them, and a result of no rows with what DuckDB makes of each. */
+static int read_schema(ParquetReader *parquet, duckdb_result *ret, Error *error)
 {
-    duckdb_result schema;
     _cleanup_(freep) char *sql = xasprintf("SELECT * FROM read_parquet('%s') LIMIT 0", parquet->path);
     if (read_fields(parquet, error) < 0)
         return -1;
-    if (parquet->duckdb->query(parquet->connection, sql, &schema) != DuckDBSuccess)
-        return result_failed(parquet, &schema, error);
-    int r = parquet->duckdb->column_count(&schema) == parquet->field_count
-                ? select_columns(parquet, &schema, ret_sql, error)
-                : error_set(error, ERROR_DATA,
-                            "cannot be read as a parquet file: its columns are not those that it "
-                            "declares");
-    parquet->duckdb->destroy_result(&schema);
-    return r;
+    if (parquet->duckdb->query(parquet->connection, sql, ret) != DuckDBSuccess)
+        return result_failed(parquet, ret, error);
+    if (parquet->duckdb->column_count(ret) == parquet->field_count)
+        return 0;
+    parquet->duckdb->destroy_result(ret);
+    return error_set(error, ERROR_DATA, "cannot be read as a parquet file: its columns are not those that it declares");
 }
 
 static int begin(ParquetReader *parquet, Error *error)
 {
     const DuckdbLibrary *duckdb = parquet->duckdb;
     _cleanup_(freep) char *sql = NULL;
-    if (check_magic(parquet, error) < 0 || open_database(parquet, error) < 0 || read_schema(parquet, &sql, error) < 0)
+    duckdb_result schema;
+    if (check_magic(parquet, error) < 0 || open_database(parquet, error) < 0 ||
+        read_schema(parquet, &schema, error) < 0)
+        return -1;
+    int r = select_columns(parquet, &schema, &sql, error);
+    duckdb->destroy_result(&schema);
+    if (r < 0)
         return -1;
     if (duckdb->prepare(parquet->connection, sql, &parquet->statement) != DuckDBSuccess)
         return failed(parquet, DUCKDB_ERROR_INVALID, duckdb->prepare_error(parquet->statement), error);
@@ -609,10 +612,12 @@ static int describe_columns(ParquetReader *parquet, duckdb_result *schema,
                             Error *error)
 {
     const DuckdbLibrary *duckdb = parquet->duckdb;
-    idx_t count = duckdb->column_count(schema);
-    for (idx_t i = 0; i < count; i++) {
-        ParquetColumn column = { .name = duckdb->column_name(schema, i) };
+    for (size_t i = 0; i < parquet->field_count; i++) {
+        const Field *field = &parquet->fields[i];
+        ParquetColumn column = { .name = field->name };
         column.type = pipeline_type(duckdb->column_type(schema, i), &column.note);
+        if (field->loss != LOSS_NONE)
+            column.note = loss_of(field);
         if (may_be_null(parquet, column.name, &column.nulls, error) < 0 || take(context, &column, error) < 0)
             return -1;
     }
@@ -627,16 +632,15 @@ int parquet_describe(Parquet *parquet, DataFile *file,
     JsonMemory json = { 0 };
     FileReader *reader = parquet_reader_new(parquet, &none, &json, file);
     ParquetReader *self = (ParquetReader *)reader;
-    _cleanup_(freep) char *sql = xasprintf("SELECT * FROM read_parquet('%s') LIMIT 0", self->path);
     _cleanup_(freep) char *count = xasprintf("SELECT count(*) FROM read_parquet('%s')", self->path);
     duckdb_result schema;
     int64_t rows = 0;
     int r = check_magic(self, error);
     if (r == 0)
         r = open_database(self, error);
-    if (r == 0 && self->duckdb->query(self->connection, sql, &schema) != DuckDBSuccess)
-        r = result_failed(self, &schema, error);
-    else if (r == 0) {
+    if (r == 0)
+        r = read_schema(self, &schema, error);
+    if (r == 0) {
         r = describe_columns(self, &schema, take, context, error);
         self->duckdb->destroy_result(&schema);
     }
