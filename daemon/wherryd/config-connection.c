@@ -12,7 +12,8 @@
 #include "lib/basics/path.h"
 #include "lib/basics/text.h"
 
-#define MESSAGE_MAX 2000 /* bytes of what a connector says */
+#define MESSAGE_MAX 2000                    /* bytes of what a connector says */
+#define SCHEMA_NOT_NAMED "schema_not_named" /* in a destination of wherry.yaml: its schema is the default */
 #define EXAMPLE_SOURCE "source:\n  {type: files, dir: /srv/incoming}"
 
 /* What complete() sees as a KeyReport. */
@@ -198,6 +199,8 @@ json_t *destination_check(const LoadContext *context, const YamlNode *node, Prob
     json_t *connection = json_pack("{s:o}", "destination", destination);
     free(complete_destination(context, keys, node, connection, &report));
     json_t *result = problems->errors == before ? json_incref(json_object_get(connection, "destination")) : NULL;
+    if (result && node->kind == YAML_MAP && !yaml_get(node, "schema") && json_object_get(result, "schema"))
+        json_object_set_new(result, SCHEMA_NOT_NAMED, json_true());
     json_decref(connection);
     return result;
 }
@@ -338,11 +341,26 @@ static ConnectionConfig *make_config(const char *name, const json_t *connection,
     return config;
 }
 
-static json_t *read_connection(const LoadContext *context, YamlFile *file, YamlNode *root, const ConnectorKeys *keys[2],
-                               char **ret_database, Problems *problems)
+/* Tables of some sources lie in a schema that is called after the connection, where the destination has schemas and
+ * names none. */
+static void name_schema(const char *name, const YamlNode *root, const ConnectorKeys *source, json_t *destination)
+{
+    const YamlNode *node = yaml_get(root, "destination");
+    bool named = !json_is_true(json_object_get(destination, SCHEMA_NOT_NAMED));
+    json_object_del(destination, SCHEMA_NOT_NAMED);
+    if (node->kind == YAML_MAP)
+        named = yaml_get(node, "schema");
+    if (!named && source && source->own_schema && json_object_get(destination, "schema"))
+        json_object_set_new(destination, "schema", json_string(name));
+}
+
+static json_t *read_connection(const LoadContext *context, const char *name, YamlFile *file, YamlNode *root,
+                               const ConnectorKeys *keys[2], char **ret_database, Problems *problems)
 {
     json_t *source = read_source(context, root, &keys[ROLE_SOURCE], problems);
     json_t *destination = read_destination(context, root, &keys[ROLE_DESTINATION], problems);
+    if (destination)
+        name_schema(name, root, keys[ROLE_SOURCE], destination);
     const Key *tables[16];
     const ValueContext values = { .problems = problems,
                                   .partial = top_tables((const ConnectorKeys *const *)keys, tables) };
@@ -377,7 +395,7 @@ ConnectionConfig *connection_check(const LoadContext *context, const char *name,
     YamlNode *root = merged_root(context, file, problems);
     const ConnectorKeys *keys[2] = { NULL, NULL };
     _cleanup_(freep) char *database = NULL;
-    json_t *connection = read_connection(context, file, root, keys, &database, problems);
+    json_t *connection = read_connection(context, name, file, root, keys, &database, problems);
     json_object_set_new(connection, "name", json_string(name));
     ConnectionConfig *config = NULL;
     if (problems->errors == 0)

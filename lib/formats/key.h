@@ -75,6 +75,7 @@ typedef struct ConnectorKeys {
     const char *type; /* "files", "sqlite" */
     bool local;       /* needs no network */
     bool operations;  /* a source that emits upserts and the like: its connections have `operation_keys` too */
+    bool own_schema;  /* a source: its tables lie in a schema called after the connection, where none is named */
     const Key *own;   /* inside `source:` or `destination:` */
     const Key *top;   /* at the top level of a connection with this source or destination; may be NULL */
     /* Checks what a table cannot say, and completes CONNECTION (the whole object, defaults filled in): paths absolute,

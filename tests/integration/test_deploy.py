@@ -9,6 +9,7 @@ import subprocess
 import time
 import zipfile
 
+import duckdb
 import pytest
 import wheels
 
@@ -203,6 +204,25 @@ def test_deploy_and_sync(deployed):
     assert deployed.wherry.status("weather")["state"] == "paused"
     assert deployed.wherry.sync("weather")["outcome"] == "succeeded"
     assert deployed.rows() == [("api_key,city", 1)]
+
+
+def test_tables_lie_in_a_schema_of_the_connections_own(deployed):
+    path = deployed.wherry.root / "lake" / "x.duckdb"
+    path.parent.mkdir()
+    text = (
+        f"destinations:\n  lake: {{type: duckdb, path: {path}}}\n  named: {{type: duckdb, path: {path}, schema: s}}\n"
+    )
+    (deployed.wherry.config_dir / "wherry.yaml").write_text(text)
+    deployed.wherry.ctl("reload")
+    deployed.deploy("--destination", "lake")
+    deployed.deploy("--destination", "named", name="other")
+    deployed.wherry.sync("weather")
+    deployed.wherry.sync("other")
+    with duckdb.connect(str(path), read_only=True) as connection:
+        found = connection.execute(
+            "SELECT table_schema FROM information_schema.tables WHERE table_name = 't'"
+        ).fetchall()
+    assert sorted(found) == [("s",), ("weather",)]
 
 
 def test_deploy_again_keeps_the_configuration(deployed):

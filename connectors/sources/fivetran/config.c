@@ -56,5 +56,5 @@ static void complete(json_t *connection, KeyReport *report)
 }
 
 const ConnectorKeys source_fivetran_keys = {
-    .type = "fivetran", .operations = true, .own = own_keys, .complete = complete
+    .type = "fivetran", .operations = true, .own_schema = true, .own = own_keys, .complete = complete
 };
