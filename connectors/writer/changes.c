@@ -11,16 +11,12 @@
 #include <string.h>
 
 #include "connectors/writer/session.h"
-#include "lib/basics/path.h"
 
 #define CHANGES_MEMORY (6 << 20)
 
-static const char *const folders[] = { "/var/tmp", "/tmp" };
-
 int changes_open(Writer *writer, Error *error)
 {
-    for (size_t i = 0; i < ELEMENTSOF(folders) && writer->changes_fd < 0; i++)
-        writer->changes_fd = path_open_nameless(folders[i]);
+    writer->changes_fd = spool_open_file();
     if (writer->changes_fd < 0)
         return error_set_errno(error, ERROR_TEMPORARY, errno,
                                "cannot create a temporary file in /var/tmp or /tmp, where changes are sorted");

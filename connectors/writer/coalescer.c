@@ -1,6 +1,6 @@
 /*
  * Rows by key in chunks of memory that are given back whole. What a later operation replaces stays behind as garbage
- * until the flush, and counts: a key that is written over and over makes a flush, not a leak.
+ * until the flush, and counts: keys that are written over and over make a flush, not a leak.
  *
  * The table of slots is probed linearly. Its hash has a random seed, so that no input can be made to collide on
  * purpose.
@@ -40,6 +40,7 @@ void coalescer_reset(Coalescer *coalescer)
     coalescer->rows = NULL;
     coalescer->slots = NULL;
     coalescer->row_count = coalescer->rows_allocated = coalescer->slot_count = 0;
+    coalescer->unordered = false;
 }
 
 void coalescer_clear(Coalescer *coalescer)
@@ -69,6 +70,20 @@ static const uint8_t *keep(Coalescer *coalescer, const void *data, size_t n)
         memcpy(at, data, n);
     chunk->used += n;
     return at;
+}
+
+/* What was kept last, where that is it: a row that is written over and over one time after another takes no more. */
+static void take_back(Coalescer *coalescer, const uint8_t *data, size_t n)
+{
+    CoalescerChunk *chunk = coalescer->chunks;
+    if (n == 0 || data + n != chunk->data + chunk->used)
+        return;
+    chunk->used -= n;
+    if (chunk->used == 0 && chunk->size > CHUNK_SIZE) {
+        coalescer->memory -= sizeof(*chunk) + chunk->size;
+        coalescer->chunks = chunk->next;
+        free(chunk);
+    }
 }
 
 /* --- finding --- */
@@ -114,6 +129,15 @@ static uint64_t key_prefix(const uint8_t *key, size_t n)
     return prefix;
 }
 
+static int compare_rows(const void *a, const void *b)
+{
+    const CoalescedRow *first = a, *second = b;
+    if (first->prefix != second->prefix)
+        return first->prefix < second->prefix ? -1 : 1;
+    int r = memcmp(first->key, second->key, MIN_OF(first->key_length, second->key_length));
+    return r ? r : (first->key_length > second->key_length) - (first->key_length < second->key_length);
+}
+
 static CoalescedRow *add_row(Coalescer *coalescer, const uint8_t *key, size_t n, uint32_t hash)
 {
     if (coalescer->row_count == coalescer->rows_allocated) {
@@ -124,14 +148,13 @@ static CoalescedRow *add_row(Coalescer *coalescer, const uint8_t *key, size_t n,
     *row = (CoalescedRow){
         .key = keep(coalescer, key, n), .key_length = (uint32_t)n, .prefix = key_prefix(key, n), .hash = hash
     };
+    coalescer->unordered |= coalescer->row_count > 1 && compare_rows(row - 1, row) > 0;
     return row;
 }
 
 /* The row of KEY, made where there is none (*RET_NEW). */
-static CoalescedRow *find_row(Coalescer *coalescer, const Buffer *buffer, bool *ret_new)
+static CoalescedRow *find_row(Coalescer *coalescer, const uint8_t *key, size_t n, bool *ret_new)
 {
-    const uint8_t *key = buffer_bytes(buffer);
-    size_t n = buffer_length(buffer);
     if (coalescer->row_count * 2 >= coalescer->slot_count)
         grow_slots(coalescer);
     uint32_t hash = hash_key(coalescer, key, n);
@@ -149,11 +172,17 @@ static CoalescedRow *find_row(Coalescer *coalescer, const Buffer *buffer, bool *
 
 /* --- values --- */
 
-static void keep_values(Coalescer *coalescer, CoalescedRow *row, size_t count)
+static void keep_values(Coalescer *coalescer, CoalescedRow *row, const uint8_t *values, size_t n, size_t count)
 {
-    row->values_length = (uint32_t)buffer_length(&coalescer->scratch);
-    row->values = keep(coalescer, buffer_bytes(&coalescer->scratch), row->values_length);
+    take_back(coalescer, row->values, row->values_length);
+    row->values = keep(coalescer, values, n);
+    row->values_length = (uint32_t)n;
     row->columns = (uint16_t)count;
+}
+
+static void keep_scratch(Coalescer *coalescer, CoalescedRow *row, size_t count)
+{
+    keep_values(coalescer, row, buffer_bytes(&coalescer->scratch), buffer_length(&coalescer->scratch), count);
 }
 
 static void set_values(Coalescer *coalescer, CoalescedRow *row, const Value *values, size_t count)
@@ -162,7 +191,20 @@ static void set_values(Coalescer *coalescer, CoalescedRow *row, const Value *val
     RowsWriter rows = { .buffer = &coalescer->scratch };
     for (size_t i = 0; i < count; i++)
         rows_put_value(&rows, &values[i]);
-    keep_values(coalescer, row, count);
+    keep_scratch(coalescer, row, count);
+}
+
+static Value next_value(RowCursor *cursor, bool there)
+{
+    Value value = { .tag = VALUE_ABSENT };
+    if (there && !row_cursor_value(cursor, &value))
+        abort(); /* what was put can be taken */
+    return value;
+}
+
+static RowCursor cursor_of(const CoalescedRow *row)
+{
+    return (RowCursor){ .next = row->values, .end = row->values + row->values_length };
 }
 
 /* What VALUES names over what the row has. */
@@ -170,14 +212,26 @@ static void merge_values(Coalescer *coalescer, CoalescedRow *row, const Value *v
 {
     buffer_reset(&coalescer->scratch);
     RowsWriter rows = { .buffer = &coalescer->scratch };
-    RowCursor cursor = { .next = row->values, .end = row->values + row->values_length };
+    RowCursor cursor = cursor_of(row);
     for (size_t i = 0; i < count; i++) {
-        Value old = { .tag = VALUE_ABSENT };
-        if (i < row->columns && !row_cursor_value(&cursor, &old))
-            abort(); /* what was put can be taken */
+        Value old = next_value(&cursor, i < row->columns);
         rows_put_value(&rows, values[i].tag == VALUE_ABSENT ? &old : &values[i]);
     }
-    keep_values(coalescer, row, count);
+    keep_scratch(coalescer, row, count);
+}
+
+/* What LATER names over what the row has. */
+static void merge_rows(Coalescer *coalescer, CoalescedRow *row, const CoalescedRow *later)
+{
+    buffer_reset(&coalescer->scratch);
+    RowsWriter rows = { .buffer = &coalescer->scratch };
+    RowCursor cursor = cursor_of(row), over = cursor_of(later);
+    size_t count = MAX_OF(row->columns, later->columns);
+    for (size_t i = 0; i < count; i++) {
+        Value old = next_value(&cursor, i < row->columns), new = next_value(&over, i < later->columns);
+        rows_put_value(&rows, new.tag == VALUE_ABSENT ? &old : &new);
+    }
+    keep_scratch(coalescer, row, count);
 }
 
 /* --- operations --- */
@@ -185,7 +239,7 @@ static void merge_values(Coalescer *coalescer, CoalescedRow *row, const Value *v
 void coalescer_upsert(Coalescer *coalescer, const Buffer *key, const Value *values, size_t count)
 {
     bool is_new;
-    CoalescedRow *row = find_row(coalescer, key, &is_new);
+    CoalescedRow *row = find_row(coalescer, buffer_bytes(key), buffer_length(key), &is_new);
     set_values(coalescer, row, values, count);
     row->kind = COALESCED_REPLACE;
     row->fate = FATE_LIVES;
@@ -194,7 +248,7 @@ void coalescer_upsert(Coalescer *coalescer, const Buffer *key, const Value *valu
 void coalescer_update(Coalescer *coalescer, const Buffer *key, const Value *values, size_t count, bool history)
 {
     bool is_new;
-    CoalescedRow *row = find_row(coalescer, key, &is_new);
+    CoalescedRow *row = find_row(coalescer, buffer_bytes(key), buffer_length(key), &is_new);
     if (is_new)
         set_values(coalescer, row, values, count);
     else if (!history || row->fate != FATE_DELETED)
@@ -204,24 +258,33 @@ void coalescer_update(Coalescer *coalescer, const Buffer *key, const Value *valu
 void coalescer_delete(Coalescer *coalescer, const Buffer *key, const Value *values, size_t count)
 {
     bool is_new;
-    CoalescedRow *row = find_row(coalescer, key, &is_new);
+    CoalescedRow *row = find_row(coalescer, buffer_bytes(key), buffer_length(key), &is_new);
     if (is_new)
         set_values(coalescer, row, values, count);
     row->fate = FATE_DELETED;
 }
 
-static int compare_rows(const void *a, const void *b)
+void coalescer_append(Coalescer *coalescer, const CoalescedRow *later, bool history)
 {
-    const CoalescedRow *first = a, *second = b;
-    if (first->prefix != second->prefix)
-        return first->prefix < second->prefix ? -1 : 1;
-    int r = memcmp(first->key, second->key, MIN_OF(first->key_length, second->key_length));
-    return r ? r : (first->key_length > second->key_length) - (first->key_length < second->key_length);
+    bool is_new;
+    CoalescedRow *row = find_row(coalescer, later->key, later->key_length, &is_new);
+    if (is_new || later->kind == COALESCED_REPLACE) {
+        keep_values(coalescer, row, later->values, later->values_length, later->columns);
+        row->kind = later->kind;
+        row->fate = later->fate;
+        return;
+    }
+    if (!history || row->fate != FATE_DELETED)
+        merge_rows(coalescer, row, later);
+    if (later->fate != FATE_AS_IT_IS)
+        row->fate = later->fate;
 }
 
 void coalescer_sort(Coalescer *coalescer)
 {
-    qsort(coalescer->rows, coalescer->row_count, sizeof(*coalescer->rows), compare_rows);
+    if (coalescer->unordered)
+        qsort(coalescer->rows, coalescer->row_count, sizeof(*coalescer->rows), compare_rows);
+    coalescer->unordered = false;
 }
 
 /* --- keys --- */

@@ -30,6 +30,7 @@ typedef struct Coalescer {
     size_t memory; /* of chunks */
     CoalescedRow *rows;
     size_t row_count, rows_allocated;
+    bool unordered;  /* keys did not come in their order */
     uint32_t *slots; /* row number + 1, by hash, open addressing */
     size_t slot_count;
     uint64_t seed;
@@ -45,6 +46,9 @@ size_t coalescer_memory(const Coalescer *coalescer);
 void coalescer_upsert(Coalescer *coalescer, const Buffer *key, const Value *row, size_t count);
 void coalescer_update(Coalescer *coalescer, const Buffer *key, const Value *row, size_t count, bool history);
 void coalescer_delete(Coalescer *coalescer, const Buffer *key, const Value *row, size_t count);
+
+/* A row of a coalescer whose operations came after those of this one. */
+void coalescer_append(Coalescer *coalescer, const CoalescedRow *later, bool history);
 
 /* Brings the rows into the order of their keys; nothing may be added then but after coalescer_reset(). */
 void coalescer_sort(Coalescer *coalescer);

@@ -3,8 +3,10 @@
  *
  * A table is looked at in the destination when it is first needed: by a row, a truncate (which does nothing where the
  * table is not there, and needs none of its columns), or the commit that is to make it although it stays empty. A
- * truncate is a barrier: what came before it is flushed, then all rows are soft-deleted. Past the bound everything is
- * flushed, inside the batch's transaction.
+ * truncate is a barrier: what came before it is flushed, then all rows are soft-deleted.
+ *
+ * Past the bound, rows are set aside in a file until the batch's end, where it is worth it; and past the file's bound
+ * too, or where there is no room for it, everything is flushed, inside the batch's transaction.
  */
 #include <assert.h>
 #include <string.h>
@@ -84,12 +86,57 @@ bool operations_pending(const Writer *writer)
     return false;
 }
 
+/* --- memory --- */
+
+void operations_open(Writer *writer)
+{
+    int fd = writer->set_aside_max > 0 ? spool_open_file() : -1;
+    writer->aside = fd >= 0 ? aside_new(fd, writer->set_aside_max) : NULL;
+}
+
+static bool has_aside(const Writer *writer)
+{
+    return writer->aside && !aside_is_empty(writer->aside);
+}
+
+/* All rows that wait in memory become a run of those aside. ASIDE_E_FULL: they stay where they are. */
+static int set_aside(Writer *writer)
+{
+    int r = aside_begin(writer->aside);
+    for (size_t i = 0; r == 0 && i < writer->target_count; i++)
+        if (writer->targets[i])
+            r = target_set_aside(writer->targets[i], writer->aside);
+    if (r == 0)
+        r = aside_end(writer->aside);
+    for (size_t i = 0; r == 0 && i < writer->target_count; i++)
+        if (writer->targets[i])
+            target_forget(writer->targets[i]);
+    return r;
+}
+
 static int flush_all(Writer *writer, Error *error)
 {
-    for (size_t i = 0; i < writer->target_count; i++)
-        if (writer->targets[i] && target_flush(writer->targets[i], &writer->batch, &writer->batch_changed, error) < 0)
+    Aside *aside = has_aside(writer) ? writer->aside : NULL;
+    if (aside && (set_aside(writer), aside_sort(aside, error)) < 0)
+        return -1;
+    for (size_t i = 0; i < writer->target_count; i++) {
+        if (writer->targets[i] &&
+            target_flush(writer->targets[i], aside, &writer->batch, &writer->batch_changed, error) < 0)
             return -1;
+        control_progress(writer, "loading");
+    }
+    if (aside)
+        aside_reset(aside);
     return 0;
+}
+
+/* Memory is full. What came in the order of its keys goes to the destination at once, as nothing is won by waiting. */
+static int make_room(Writer *writer, Error *error)
+{
+    bool wait = has_aside(writer);
+    for (size_t i = 0; !wait && i < writer->target_count; i++)
+        wait = writer->targets[i] && target_is_unordered(writer->targets[i]);
+    return wait && writer->aside && set_aside(writer) == 0 ? 0 : flush_all(writer, error);
 }
 
 int operations_flush(Writer *writer, Error *error)
@@ -124,7 +171,7 @@ int operations_rows(Writer *writer, const Frame *frame, Error *error)
         size_t others = memory_of_all(writer) - target_memory(target);
         size_t room = writer->coalesce_memory - MIN_OF(others, writer->coalesce_memory);
         r = target_rows(target, stream, frame, first_row, &cursor, &row, room, error);
-        if (r == TARGET_E_FULL && flush_all(writer, error) < 0)
+        if (r == TARGET_E_FULL && make_room(writer, error) < 0)
             return -1;
     } while (r == TARGET_E_FULL);
     return r;
@@ -133,8 +180,8 @@ int operations_rows(Writer *writer, const Frame *frame, Error *error)
 int operations_truncate(Writer *writer, uint16_t id, Error *error)
 {
     Target *target;
-    if (target_get(writer, id, &target, error) < 0 ||
-        target_flush(target, &writer->batch, &writer->batch_changed, error) < 0)
+    if (target_get(writer, id, &target, error) < 0 || (has_aside(writer) && flush_all(writer, error) < 0) ||
+        target_flush(target, NULL, &writer->batch, &writer->batch_changed, error) < 0)
         return -1;
     writer->batch_changed |= target->there;
     return target_soft_delete(target, &writer->batch, INT64_MAX, error);
@@ -171,6 +218,7 @@ void operations_reset(Writer *writer)
         target_free(writer->targets[i]);
     free(writer->targets);
     free(writer->stale);
+    writer->aside = aside_free(writer->aside);
     writer->targets = NULL;
     writer->stale = NULL;
     writer->target_count = 0;

@@ -38,8 +38,10 @@ struct Writer {
     const json_t *drop_tables; /* names, borrowed; NULL: none */
     bool full;
     size_t coalesce_memory;
-    Target **targets; /* per table; NULL: not needed yet */
-    bool *stale;      /* per table: the worker has described it since */
+    uint64_t set_aside_max; /* bytes */
+    Aside *aside;           /* NULL: nothing can be set aside */
+    Target **targets;       /* per table; NULL: not needed yet */
+    bool *stale;            /* per table: the worker has described it since */
     size_t target_count;
     bool batch_changed; /* something was done in the open batch */
     int64_t sync_began_us;
@@ -81,6 +83,7 @@ void apply_abort(Writer *writer);
 void apply_clear(Writer *writer);
 
 /* --- operations.c: what an open batch is given outside files --- */
+void operations_open(Writer *writer);               /* before the sandbox */
 void operations_table(Writer *writer, uint16_t id); /* TABLE */
 int operations_rows(Writer *writer, const Frame *frame, Error *error);
 int operations_truncate(Writer *writer, uint16_t id, Error *error);

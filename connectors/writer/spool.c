@@ -15,6 +15,8 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "lib/basics/path.h"
+
 #define HEADER_SIZE 8
 #define FAN_IN_MAX 32
 #define READ_SIZE_MIN (16 << 10)
@@ -39,6 +41,8 @@ struct Spool {
     off_t end;    /* of the file's used part */
     size_t front; /* the largest one of the run that is being written */
     Buffer out;
+    off_t run_start; /* of one that comes in order */
+    bool run_is_open;
     bool sorted, merging;
     size_t next;  /* of the records in memory */
     size_t *heap; /* runs by their front records */
@@ -46,6 +50,12 @@ struct Spool {
     Buffer last[2]; /* copies of the last two records that came from runs */
     unsigned turn;
 };
+
+int spool_open_file(void)
+{
+    int fd = path_open_nameless("/var/tmp");
+    return fd >= 0 ? fd : path_open_nameless("/tmp");
+}
 
 Spool *spool_new(int fd, size_t memory_max)
 {
@@ -73,7 +83,7 @@ void spool_reset(Spool *spool)
     free(spool->heap);
     spool->offsets = spool->heap = NULL;
     spool->count = spool->allocated = spool->next = spool->heap_count = 0;
-    spool->sorted = spool->merging = false;
+    spool->sorted = spool->merging = spool->run_is_open = false;
     spool->end = 0;
     if (spool->fd >= 0)
         (void)!ftruncate(spool->fd, 0); /* where it cannot be shortened it is written over */
@@ -171,15 +181,21 @@ static int write_out(Spool *spool, Error *error)
     return 0;
 }
 
-static int put_out(Spool *spool, const uint8_t *record, Error *error)
+static int put_out(Spool *spool, const SpoolRecord *record, Error *error)
 {
-    size_t size = record_size(record);
-    spool->front = MAX_OF(spool->front, record_front(record));
+    uint32_t lengths[2] = { record->order_length, record->payload_length };
+    size_t front = HEADER_SIZE + (size_t)lengths[0], size = front + lengths[1];
+    spool->front = MAX_OF(spool->front, front);
     if (buffer_length(&spool->out) + size > WRITE_SIZE && write_out(spool, error) < 0)
         return -1;
     if (size > WRITE_SIZE)
-        return write_bytes(spool, record, size, error);
-    buffer_append(&spool->out, record, size);
+        return write_bytes(spool, (const uint8_t *)lengths, sizeof(lengths), error) < 0 ||
+                       write_bytes(spool, record->order, lengths[0], error) < 0
+                   ? -1
+                   : write_bytes(spool, record->payload, lengths[1], error);
+    buffer_append(&spool->out, lengths, sizeof(lengths));
+    buffer_append(&spool->out, record->order, lengths[0]);
+    buffer_append(&spool->out, record->payload, lengths[1]);
     return 0;
 }
 
@@ -199,9 +215,11 @@ static int spill(Spool *spool, Error *error)
 {
     off_t start = spool->end;
     sort_memory(spool);
-    for (size_t i = 0; i < spool->count; i++)
-        if (put_out(spool, buffer_bytes(&spool->records) + spool->offsets[i], error) < 0)
+    for (size_t i = 0; i < spool->count; i++) {
+        SpoolRecord record = record_at(buffer_bytes(&spool->records) + spool->offsets[i]);
+        if (put_out(spool, &record, error) < 0)
             return -1;
+    }
     if (write_out(spool, error) < 0)
         return -1;
     add_run(spool, start);
@@ -209,6 +227,40 @@ static int spill(Spool *spool, Error *error)
     buffer_trim(&spool->records, 2 * spool->memory_max); /* one record alone may have been larger */
     spool->count = 0;
     return 0;
+}
+
+int spool_add_sorted(Spool *spool, const SpoolRecord *record, Error *error)
+{
+    assert(!spool->sorted && spool->count == 0);
+    if (!spool->run_is_open)
+        spool->run_start = spool->end;
+    spool->run_is_open = true;
+    return put_out(spool, record, error);
+}
+
+int spool_end_run(Spool *spool, Error *error)
+{
+    if (!spool->run_is_open)
+        return 0;
+    if (write_out(spool, error) < 0)
+        return -1;
+    add_run(spool, spool->run_start);
+    spool->run_is_open = false;
+    return 0;
+}
+
+void spool_drop_run(Spool *spool)
+{
+    if (spool->run_is_open)
+        spool->end = spool->run_start;
+    spool->run_is_open = false;
+    spool->front = 0;
+    buffer_reset(&spool->out);
+}
+
+uint64_t spool_size(const Spool *spool)
+{
+    return (uint64_t)spool->end;
 }
 
 int spool_add(Spool *spool, const SpoolRecord *record, Error *error)
@@ -354,10 +406,13 @@ static int merge_some(Spool *spool, size_t from, size_t count, Error *error)
     const uint8_t *front;
     if (merge_begin(spool, from, from + count, error) < 0)
         return -1;
-    while (spool->heap_count > 0)
-        if (merge_front(spool, &front, error) < 0 || put_out(spool, front, error) < 0 ||
-            merge_advance(spool, error) < 0)
+    while (spool->heap_count > 0) {
+        if (merge_front(spool, &front, error) < 0)
             return -1;
+        SpoolRecord record = record_at(front);
+        if (put_out(spool, &record, error) < 0 || merge_advance(spool, error) < 0)
+            return -1;
+    }
     if (write_out(spool, error) < 0)
         return -1;
     for (size_t i = from; i < from + count; i++)

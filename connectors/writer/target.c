@@ -16,6 +16,7 @@
 #include "lib/basics/text.h"
 
 #define LIVE_COLUMNS_MAX 16384
+#define ASIDE_MEMORY (1 << 20) /* of rows that were set aside, and are on their way to the destination */
 #define NONE SIZE_MAX
 
 static const Kind instant = { .type = COLUMN_INSTANT }, boolean = { .type = COLUMN_BOOLEAN },
@@ -491,7 +492,6 @@ int target_rows(Target *target, const Table *stream, const Frame *rows, uint64_t
             coalescer_delete(&target->rows, &target->key, values, count);
         else if (!target->rules->history || !changes_nothing(target))
             coalescer_update(&target->rows, &target->key, values, count, target->rules->history);
-        target->operations++;
         ++*row;
         if (target_memory(target) > memory_max)
             return TARGET_E_FULL;
@@ -675,7 +675,7 @@ typedef struct Emission {
     size_t allocated;
 } Emission;
 
-static int emit_frame(Target *target, Emission *emission, Operation operation, Error *error)
+static int emit_frame(Target *target, const Coalescer *rows, Emission *emission, Operation operation, Error *error)
 {
     if (emission->rows.count == 0)
         return 0;
@@ -687,13 +687,14 @@ static int emit_frame(Target *target, Emission *emission, Operation operation, E
                               .length = (uint32_t)buffer_length(&emission->buffer) } };
     int r = target->rules->destination->write(target->rules->handle, &target->live, &frame, 1, error);
     if (r < 0 && error && error->row > 0 && error->row <= emission->rows.count)
-        fail_row(target, &target->rows.rows[emission->numbers[error->row - 1]], error);
+        fail_row(target, &rows->rows[emission->numbers[error->row - 1]], error);
     buffer_reset(&emission->buffer);
     emission->rows.count = 0;
     return r;
 }
 
-static int emit_row(Target *target, Emission *emission, size_t number, Operation operation, Error *error)
+static int emit_row(Target *target, const Coalescer *rows, Emission *emission, size_t number, Operation operation,
+                    Error *error)
 {
     if (emission->rows.count == emission->allocated) {
         emission->allocated = emission->allocated ? emission->allocated * 2 : 256;
@@ -701,50 +702,92 @@ static int emit_row(Target *target, Emission *emission, size_t number, Operation
     }
     emission->numbers[emission->rows.count] = number;
     put_row(target, &emission->rows);
-    return buffer_length(&emission->buffer) >= FRAME_ROWS_TARGET ? emit_frame(target, emission, operation, error) : 0;
+    if (buffer_length(&emission->buffer) < FRAME_ROWS_TARGET)
+        return 0;
+    return emit_frame(target, rows, emission, operation, error);
 }
 
-static int emit_operation(Target *target, Emission *emission, Operation operation, const Batch *batch, Error *error)
+static int emit_operation(Target *target, const Coalescer *rows, Emission *emission, Operation operation,
+                          const Batch *batch, Error *error)
 {
-    for (size_t i = 0; i < target->rows.row_count; i++) {
-        const CoalescedRow *row = &target->rows.rows[i];
+    for (size_t i = 0; i < rows->row_count; i++) {
+        const CoalescedRow *row = &rows->rows[i];
         if (operation_of(target, row) != operation)
             continue;
         load_row(target, row, operation, batch);
-        if (emit_row(target, emission, i, operation, error) < 0)
+        if (emit_row(target, rows, emission, i, operation, error) < 0)
             return -1;
     }
-    return emit_frame(target, emission, operation, error);
+    return emit_frame(target, rows, emission, operation, error);
 }
 
-static int emit_rows(Target *target, const Batch *batch, Error *error)
+/* Sorted rows: to the destination. */
+static int emit_rows(Target *target, const Coalescer *rows, const Batch *batch, Error *error)
 {
     static const Operation order[] = { OPERATION_UPSERT, OPERATION_UPDATE, OPERATION_DELETE };
     Emission emission = { 0 };
     emission.rows.buffer = &emission.buffer;
-    coalescer_sort(&target->rows);
     int r = 0;
     for (size_t i = 0; r == 0 && i < ELEMENTSOF(order); i++)
-        r = emit_operation(target, &emission, order[i], batch, error);
+        r = emit_operation(target, rows, &emission, order[i], batch, error);
     buffer_clear(&emission.buffer);
     free(emission.numbers);
-    return r < 0 ? -1 : target->rules->destination->merge(target->rules->handle, &target->live, error);
+    return r;
 }
 
-int target_flush(Target *target, const Batch *batch, bool *ret_changed, Error *error)
+static int merge(Target *target, Error *error)
 {
-    if (change_table(target, NULL, ret_changed, error) < 0)
-        return -1;
-    if (target->rows.row_count == 0)
-        return 0;
-    *ret_changed = true;
-    int r = emit_rows(target, batch, error);
+    return target->rules->destination->merge(target->rules->handle, &target->live, error);
+}
+
+static int flush_aside(Target *target, Aside *aside, const Batch *batch, bool *ret_changed, Error *error)
+{
+    _cleanup_(coalescer_clear) Coalescer rows = { 0 };
+    bool any = false;
+    for (;;) {
+        int r = aside_next(aside, target->live.id, target->rules->history, ASIDE_MEMORY, &rows, error);
+        if (r == ASIDE_E_END)
+            return any ? merge(target, error) : 0;
+        *ret_changed = any = true;
+        if (r < 0 || emit_rows(target, &rows, batch, error) < 0)
+            return -1;
+        coalescer_reset(&rows);
+    }
+}
+
+bool target_is_unordered(const Target *target)
+{
+    return target->rows.unordered;
+}
+
+int target_set_aside(Target *target, Aside *aside)
+{
+    coalescer_sort(&target->rows);
+    return aside_put(aside, target->live.id, &target->rows);
+}
+
+void target_forget(Target *target)
+{
     coalescer_reset(&target->rows);
     /* There may be thousands of tables: none keeps what its largest row needed. */
     buffer_clear(&target->rows.scratch);
     buffer_clear(&target->text);
     buffer_clear(&target->key);
-    target->operations = 0;
+}
+
+int target_flush(Target *target, Aside *aside, const Batch *batch, bool *ret_changed, Error *error)
+{
+    if (change_table(target, NULL, ret_changed, error) < 0 ||
+        (aside && flush_aside(target, aside, batch, ret_changed, error) < 0))
+        return -1;
+    if (target->rows.row_count == 0)
+        return 0;
+    *ret_changed = true;
+    coalescer_sort(&target->rows);
+    int r = emit_rows(target, &target->rows, batch, error);
+    if (r == 0)
+        r = merge(target, error);
+    target_forget(target);
     return r;
 }
 

@@ -7,7 +7,7 @@
  * column does not hold. Nothing of this is done to the destination before target_flush(), which first changes the table
  * and then merges the rows that were coalesced until then. What a flush did belongs to the batch's transaction.
  */
-#include "connectors/writer/coalescer.h"
+#include "connectors/writer/aside.h"
 #include "connectors/writer/destination.h"
 
 typedef enum SchemaPolicy {
@@ -21,7 +21,7 @@ typedef struct TargetRules {
     void *handle; /* of the destination */
     SchemaPolicy policy;
     bool history;
-    const char *connection; /* for messages */
+    const char *connection;                             /* for messages */
     void (*changed)(const char *table, void *userdata); /* a table was made or altered; NULL: nobody wants to know */
     void *userdata;
 } TargetRules;
@@ -47,7 +47,6 @@ typedef struct Target {
     size_t id, synced, deleted, start, end, active; /* system columns in LIVE; SIZE_MAX: none */
     Coalescer rows;
     Buffer key, text;
-    uint64_t operations; /* since the last flush */
 } Target;
 
 /* STREAM is the table as the worker describes it, maybe without a single column: then it is only to be truncated, and
@@ -62,8 +61,13 @@ int target_follow(Target *target, const Table *stream, Error *error);
 enum { TARGET_E_FULL = 1 };
 int target_rows(Target *target, const Table *stream, const Frame *rows, uint64_t first_row, RowCursor *cursor,
                 uint32_t *row, size_t memory_max, Error *error);
-/* Changes the table and merges the rows. RET_CHANGED: something was done. */
-int target_flush(Target *target, const Batch *batch, bool *ret_changed, Error *error);
+/* Rows that are not in their order: setting them aside spares the destination work. */
+bool target_is_unordered(const Target *target);
+/* Puts its rows ASIDE; target_forget() after aside_end(), when they are safe there. As aside_put(). */
+int target_set_aside(Target *target, Aside *aside);
+void target_forget(Target *target);
+/* Changes the table and merges the rows, first those that are ASIDE (NULL: none). RET_CHANGED: something was done. */
+int target_flush(Target *target, Aside *aside, const Batch *batch, bool *ret_changed, Error *error);
 /* After a flush: soft-deletes the rows last written before BEFORE_US. */
 int target_soft_delete(Target *target, const Batch *batch, int64_t before_us, Error *error);
 /* The statements that target_flush() would execute to change the table. */

@@ -21,6 +21,7 @@
 #define DEFAULT_COMMIT_INTERVAL_S 1
 /* For the rows that wait to be coalesced: worker and writer stay below 40 MB together, whatever the size of a batch. */
 #define DEFAULT_COALESCE_MEMORY (12 << 20)
+#define DEFAULT_SET_ASIDE_MAX (256 << 20) /* beside the database, which grows by as much: bounded all the same */
 
 typedef struct Begin {
     json_t *configuration; /* owned */
@@ -64,6 +65,7 @@ static void receive_rules(Writer *writer, const json_t *configuration)
     writer->drop_tables = json_object_get(configuration, "tables");
     writer->full = json_is_true(json_object_get(configuration, "full")) && !json_is_array(writer->drop_tables);
     writer->coalesce_memory = number_of(configuration, "coalesce_memory", DEFAULT_COALESCE_MEMORY);
+    writer->set_aside_max = number_of(configuration, "set_aside_max", DEFAULT_SET_ASIDE_MAX);
 }
 
 static int receive_begin(Writer *writer, Begin *ret, Error *error)
@@ -139,8 +141,11 @@ static int open_destination(Writer *writer, const Begin *begin, Error *error)
     const Destination *destination = writer->destination;
     SandboxPolicy policy = { .network = SANDBOX_NETWORK_NONE };
     if (destination->open(&writer->handle, writer, begin->configuration, &policy, error) < 0 ||
-        (begin->changes && changes_open(writer, error) < 0) || enter_sandbox(writer, begin, &policy, error) < 0 ||
-        destination->connect(writer->handle, error) < 0 ||
+        (begin->changes && changes_open(writer, error) < 0))
+        return -1;
+    if (!writer->files)
+        operations_open(writer);
+    if (enter_sandbox(writer, begin, &policy, error) < 0 || destination->connect(writer->handle, error) < 0 ||
         destination->read_state(writer->handle, &writer->known, error) < 0)
         return -1;
     writer->rules.handle = writer->handle;

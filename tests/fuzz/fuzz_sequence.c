@@ -342,6 +342,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         memory.is_changes = rules & RULE_HISTORY;
         changes_fd = memory.is_changes ? memfd_create("changes", MFD_CLOEXEC) : -1;
     }
+    Aside *aside = NULL;
+    if (!(rules & RULE_FILES))
+        aside = aside_new(memfd_create("aside", MFD_CLOEXEC), rules & RULE_FULL ? 1 << 10 : 1 << 20);
     destination.names_ignore_case = rules & RULE_NO_CASE;
     json_t *dropped = rules & RULE_ONE_TABLE ? json_pack("[s]", "orders") : NULL;
     Writer writer = { .destination = &destination,
@@ -356,7 +359,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                  .connection = "orders" },
                       .drop_tables = dropped,
                       .full = rules & RULE_FULL,
-                      .coalesce_memory = rules & RULE_LITTLE_MEMORY ? 1 : 1 << 20,
+                      /* one row; or what a few rows of one table take, and then one of another */
+                      .coalesce_memory = rules & RULE_LITTLE_MEMORY ? 1 : 300 << 10,
+                      .aside = aside,
                       .changes_fd = changes_fd,
                       .changes =
                           changes_fd < 0 ? NULL : spool_new(changes_fd, rules & RULE_LITTLE_MEMORY ? 1 : 1 << 20),

@@ -221,7 +221,7 @@ def compare(adapter, model):
     assert adapter.state() == model.state
 
 
-def configuration(adapter, run_id, interval, memory, history=False):
+def configuration(adapter, run_id, interval, memory, aside=1 << 28, history=False):
     return {
         "history": history,
         "connection": "model",
@@ -229,6 +229,7 @@ def configuration(adapter, run_id, interval, memory, history=False):
         "files": False,
         "commit_interval": interval,
         "coalesce_memory": memory,
+        "set_aside_max": aside,
         "sandbox": {"mode": "default"},
         **adapter.configuration(),
     }
@@ -236,7 +237,7 @@ def configuration(adapter, run_id, interval, memory, history=False):
 
 def sync(adapter, number, planned, history):
     """One process, from BEGIN to its end."""
-    begin = configuration(adapter, f"run-{number}", planned["interval"], planned["memory"], history)
+    begin = configuration(adapter, f"run-{number}", planned["interval"], planned["memory"], planned["aside"], history)
     writer = frames.Writer([str(adapter.program)], begin)
     try:
         writer.put(encode(planned["operations"], planned["end"]))

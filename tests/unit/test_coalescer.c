@@ -1,14 +1,17 @@
-/* The coalescer against a model that keeps every key's row as it goes, and keys in order. */
+/* The coalescer against a model that keeps every key's row as it goes, also where rows are set aside in between; and
+ * keys in order. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <cmocka.h>
 
-#include "connectors/writer/coalescer.h"
+#include "connectors/writer/aside.h"
 
 #define KEYS 50
 #define COLUMNS 4 /* the key is the first */
@@ -46,14 +49,14 @@ static void model_step(Model *model, Operation operation, const Value *row, bool
         model->fate = operation == OPERATION_UPSERT ? FATE_LIVES : FATE_DELETED;
 }
 
-static void compare(const Coalescer *coalescer, const Model *models)
+/* The rows are those of the keys from KEY on; the key after the last of them. */
+static int compare_from(int key, const Coalescer *coalescer, const Model *models)
 {
-    size_t at = 0;
-    for (int key = 0; key < KEYS; key++) {
+    for (size_t at = 0; at < coalescer->row_count; key++) {
         const Model *model = &models[key];
+        assert_true(key < KEYS);
         if (!model->known)
             continue;
-        assert_true(at < coalescer->row_count);
         const CoalescedRow *row = &coalescer->rows[at++];
         assert_int_equal(row->kind, model->replaced ? COALESCED_REPLACE : COALESCED_MODIFY);
         assert_int_equal(row->fate, model->fate);
@@ -67,42 +70,48 @@ static void compare(const Coalescer *coalescer, const Model *models)
         }
         assert_ptr_equal(cursor.next, cursor.end);
     }
-    assert_int_equal(at, coalescer->row_count);
+    return key;
+}
+
+static void check_rest(int key, const Model *models)
+{
+    for (; key < KEYS; key++)
+        assert_false(models[key].known);
+}
+
+/* One random operation, of rows that have COUNT columns. */
+static void step(Coalescer *coalescer, Model *models, size_t count, bool history)
+{
+    _cleanup_(buffer_clear) Buffer key = { 0 };
+    Operation operation = OPERATION_UPSERT + (Operation)(random() % 3);
+    long number = random() % KEYS;
+    Value row[COLUMNS] = { { .tag = VALUE_INTEGER, .integer = number - KEYS / 2 } };
+    for (size_t i = 1; i < COLUMNS; i++)
+        row[i] = i < count && operation != OPERATION_DELETE ? random_cell() : (Value){ .tag = VALUE_ABSENT };
+    key_append(&key, whole, &row[0]);
+    if (operation == OPERATION_UPSERT)
+        coalescer_upsert(coalescer, &key, row, count);
+    else if (operation == OPERATION_UPDATE)
+        coalescer_update(coalescer, &key, row, count, history);
+    else
+        coalescer_delete(coalescer, &key, row, count);
+    model_step(&models[number], operation, row, history);
 }
 
 static void run_model(bool history)
 {
     Coalescer coalescer = { 0 };
-    Buffer key = { 0 };
     for (int flush = 0; flush < 30; flush++) {
         Model models[KEYS] = { 0 };
-        size_t count = 2; /* the table grows as it goes */
-        for (int step = 0; step < STEPS; step++) {
-            Operation operation = OPERATION_UPSERT + (Operation)(random() % 3);
-            long number = random() % KEYS;
-            Value row[COLUMNS] = { { .tag = VALUE_INTEGER, .integer = number - KEYS / 2 } };
-            if (step == STEPS / 2)
-                count = COLUMNS;
-            for (size_t i = 1; i < COLUMNS; i++)
-                row[i] = i < count && operation != OPERATION_DELETE ? random_cell() : (Value){ .tag = VALUE_ABSENT };
-            buffer_reset(&key);
-            key_append(&key, whole, &row[0]);
-            if (operation == OPERATION_UPSERT)
-                coalescer_upsert(&coalescer, &key, row, count);
-            else if (operation == OPERATION_UPDATE)
-                coalescer_update(&coalescer, &key, row, count, history);
-            else
-                coalescer_delete(&coalescer, &key, row, count);
-            model_step(&models[number], operation, row, history);
-        }
+        for (int i = 0; i < STEPS; i++)
+            step(&coalescer, models, i < STEPS / 2 ? 2 : COLUMNS, history); /* the table grows as it goes */
         assert_true(coalescer_memory(&coalescer) > 0);
         coalescer_sort(&coalescer);
-        compare(&coalescer, models);
+        check_rest(compare_from(0, &coalescer, models), models);
         coalescer_reset(&coalescer);
         assert_int_equal(coalescer_memory(&coalescer), 0);
     }
     coalescer_clear(&coalescer);
-    buffer_clear(&key);
 }
 
 static void test_against_the_model(void **state)
@@ -111,6 +120,156 @@ static void test_against_the_model(void **state)
     run_model(false);
     run_model(true);
 }
+
+/* --- rows that are set aside --- */
+
+enum { TABLES = 2 };
+static const uint16_t tables[TABLES] = { 7, 300 };
+
+static int put_all(Aside *aside, Coalescer *coalescers)
+{
+    int r = aside_begin(aside);
+    for (int t = 0; t < TABLES && r == 0; t++) {
+        coalescer_sort(&coalescers[t]);
+        r = aside_put(aside, tables[t], &coalescers[t]);
+    }
+    if (r == 0)
+        r = aside_end(aside);
+    for (int t = 0; t < TABLES && r == 0; t++)
+        coalescer_reset(&coalescers[t]);
+    return r;
+}
+
+/* How many pieces they came in. */
+static int take_all(Aside *aside, Model (*models)[KEYS], bool history, size_t memory)
+{
+    Error error = { 0 };
+    int pieces = 0;
+    assert_int_equal(aside_sort(aside, &error), 0);
+    for (int t = 0; t < TABLES; t++) {
+        int key = 0, r;
+        Coalescer rows = { 0 };
+        for (; (r = aside_next(aside, tables[t], history, memory, &rows, &error)) == 0; pieces++) {
+            assert_false(rows.unordered);
+            key = compare_from(key, &rows, models[t]);
+            coalescer_reset(&rows);
+        }
+        assert_int_equal(r, ASIDE_E_END);
+        check_rest(key, models[t]);
+        coalescer_clear(&rows);
+    }
+    aside_reset(aside);
+    assert_true(aside_is_empty(aside));
+    return pieces;
+}
+
+static void run_aside(bool history, int steps, size_t memory)
+{
+    Aside *aside = aside_new(memfd_create("aside", MFD_CLOEXEC), UINT64_MAX);
+    Coalescer coalescers[TABLES] = { 0 };
+    for (int round = 0; round < 10; round++) {
+        Model models[TABLES][KEYS] = { 0 };
+        for (int i = 0; i < steps; i++) {
+            int t = (int)(random() % TABLES);
+            step(&coalescers[t], models[t], i < steps / 2 ? 2 : COLUMNS, history);
+            if (random() % 100 == 0)
+                assert_int_equal(put_all(aside, coalescers), 0);
+        }
+        assert_int_equal(put_all(aside, coalescers), 0);
+        assert_false(aside_is_empty(aside));
+        int pieces = take_all(aside, models, history, memory);
+        assert_true(memory > 1 ? pieces == TABLES : pieces > TABLES * KEYS / 2);
+    }
+    for (int t = 0; t < TABLES; t++)
+        coalescer_clear(&coalescers[t]);
+    aside_free(aside);
+}
+
+static void test_rows_that_are_set_aside(void **state)
+{
+    srandom(2);
+    for (int history = 0; history < 2; history++) {
+        run_aside(history, STEPS, 1);
+        run_aside(history, STEPS, 1 << 20);
+        run_aside(history, 10 * STEPS, 1 << 20); /* more runs than are merged at once */
+    }
+}
+
+static void test_a_file_that_takes_no_more(void **state)
+{
+    int fd = memfd_create("aside", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    Aside *aside = aside_new(fd, UINT64_MAX);
+    Coalescer coalescers[TABLES] = { 0 };
+    Model models[TABLES][KEYS] = { 0 }, more[TABLES][KEYS] = { 0 };
+    for (int i = 0; i < STEPS; i++)
+        step(&coalescers[i % TABLES], models[i % TABLES], COLUMNS, false);
+    assert_int_equal(put_all(aside, coalescers), 0);
+    assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_GROW), 0);
+    for (int i = 0; i < STEPS; i++)
+        step(&coalescers[i % TABLES], more[i % TABLES], COLUMNS, false);
+    assert_int_equal(put_all(aside, coalescers), ASIDE_E_FULL);
+    assert_int_equal(put_all(aside, coalescers), ASIDE_E_FULL);
+    /* what was there is there, what was not is where it was */
+    take_all(aside, models, false, 1 << 20);
+    for (int t = 0; t < TABLES; t++) {
+        coalescer_sort(&coalescers[t]);
+        check_rest(compare_from(0, &coalescers[t], more[t]), more[t]);
+        coalescer_clear(&coalescers[t]);
+    }
+    aside_free(aside);
+}
+
+static void test_a_bound_of_the_file(void **state)
+{
+    Aside *aside = aside_new(memfd_create("aside", MFD_CLOEXEC), 100);
+    Coalescer coalescers[TABLES] = { 0 };
+    Model models[TABLES][KEYS] = { 0 };
+    for (int i = 0; i < STEPS; i++)
+        step(&coalescers[i % TABLES], models[i % TABLES], COLUMNS, false);
+    assert_int_equal(put_all(aside, coalescers), 0);
+    assert_int_equal(put_all(aside, coalescers), ASIDE_E_FULL);
+    take_all(aside, models, false, 1 << 20);
+    assert_int_equal(put_all(aside, coalescers), 0); /* nothing */
+    assert_true(aside_is_empty(aside));
+    for (int t = 0; t < TABLES; t++)
+        coalescer_clear(&coalescers[t]);
+    aside_free(aside);
+}
+
+/* A large row, written over and over, in memory and in as many runs. */
+static void test_one_large_row(void **state)
+{
+    enum { LARGE = 1 << 20, TIMES = 60 };
+    Aside *aside = aside_new(memfd_create("aside", MFD_CLOEXEC), UINT64_MAX);
+    Coalescer coalescer = { 0 }, rows = { 0 };
+    Buffer key = { 0 };
+    Error error = { 0 };
+    char *large = calloc(1, LARGE + TIMES);
+    Value row[2] = { { .tag = VALUE_INTEGER, .integer = 5 }, { .tag = VALUE_STRING, .text = { large, LARGE } } };
+    Value absent[2] = { row[0], { .tag = VALUE_ABSENT } };
+    key_append(&key, whole, &row[0]);
+    for (int i = 0; i < TIMES; i++) {
+        row[1].text.length = (uint32_t)(LARGE + i); /* each is larger than the one before */
+        coalescer_upsert(&coalescer, &key, row, 2);
+        coalescer_update(&coalescer, &key, absent, 2, false);
+        assert_true(coalescer_memory(&coalescer) < 3 * LARGE);
+        assert_int_equal(aside_begin(aside), 0);
+        assert_int_equal(aside_put(aside, 0, &coalescer), 0);
+        assert_int_equal(aside_end(aside), 0);
+    }
+    assert_int_equal(aside_sort(aside, &error), 0);
+    assert_int_equal(aside_next(aside, 0, false, 1, &rows, &error), 0);
+    assert_int_equal(rows.row_count, 1);
+    assert_true(rows.rows[0].values_length > LARGE + TIMES);
+    assert_true(coalescer_memory(&rows) < 3 * LARGE);
+    coalescer_clear(&coalescer);
+    coalescer_clear(&rows);
+    buffer_clear(&key);
+    free(large);
+    aside_free(aside);
+}
+
+/* --- keys --- */
 
 static int compare_keys(Kind kind, const Value *a, const Value *b)
 {
@@ -233,6 +392,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_against_the_model),
+        cmocka_unit_test(test_rows_that_are_set_aside),
+        cmocka_unit_test(test_a_file_that_takes_no_more),
+        cmocka_unit_test(test_a_bound_of_the_file),
+        cmocka_unit_test(test_one_large_row),
         cmocka_unit_test(test_keys_are_in_order),
         cmocka_unit_test(test_decimals_are_in_order),
         cmocka_unit_test(test_equal_keys_are_one),
