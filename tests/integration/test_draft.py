@@ -409,6 +409,39 @@ def test_only_the_beginning_of_a_large_file_is_looked_at(draft, tmp_path):
     printed = draft(file)
     assert "of which 10000 rows at the beginning were looked at" in printed.splitlines()[0]
     assert types(printed) == {"id": "integer", "v": "integer"}
+    file = tmp_path / "big.ndjson"
+    file.write_text("".join(f'{{"id": {i}}}\n' for i in range(20000)) + '{"id": "x"}\n')
+    printed = draft(file)
+    assert "of which 10000 rows at the beginning were looked at" in printed.splitlines()[0]
+    assert types(printed) == {"id": "integer"}
+
+
+@pytest.mark.parametrize(
+    ["encoded", "name", "comment"],
+    [
+        ("utf-8", None, None),
+        ("utf-8-sig", None, None),
+        ("utf-16", "utf-16", None),
+        ("utf-16-le", "utf-16le", None),
+        ("utf-16-be", "utf-16be", None),
+        ("cp1252", "cp1252", "a guess, as it is not UTF-8: look whether its letters come out right"),
+    ],
+)
+def test_encodings(draft, tmp_path, encoded, name, comment):
+    file = tmp_path / "a.csv"
+    file.write_bytes("id,note\n1,Größe\n".encode(encoded))
+    printed = draft(file)
+    assert yaml.safe_load(printed).get("encoding") == name
+    assert (comment in comments(printed)) if comment else not any("a guess" in said for said in comments(printed))
+    assert [row["note"] for row in draft.load(printed)] == ["Größe"]
+
+
+def test_a_name_that_would_be_a_pattern(draft, tmp_path):
+    file = tmp_path / "we[ird]?-1.csv"
+    file.write_text("id\n1\n")
+    printed = draft(file)
+    assert yaml.safe_load(printed)["source"]["file_pattern"] == "we?ird]?*.csv"
+    assert draft.load(printed) == [{"id": 1}]
 
 
 @pytest.mark.parametrize(
