@@ -53,7 +53,10 @@ static char *wheel_name(const char *line)
     size_t n = strcspn(line, " \t;");
     if (n < 5 || strncmp(line + n - 4, ".whl", 4) != 0)
         return NULL;
-    const char *slash = memrchr(line, '/', n), *base = slash ? slash + 1 : line;
+    const char *base = line;
+    for (size_t i = 0; i < n; i++)
+        if (line[i] == '/')
+            base = line + i + 1;
     return normalise(base, strcspn(base, "-"));
 }
 
