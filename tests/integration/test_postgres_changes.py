@@ -78,6 +78,12 @@ def test_an_index_that_will_do_is_not_made_again(destination, statement, added):
 def test_few_changes_do_not_read_the_whole_table(destination):
     """Nobody has analyzed it, and the planner has no idea."""
     apply(destination, changed("a", changes(range(50000), 1)))
+    destination.execute(
+        "CREATE TABLE seen (jit text)",
+        "CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN INSERT INTO public.seen SELECT"
+        " current_setting('jit'); RETURN NULL; END$$",
+        "CREATE TRIGGER look AFTER DELETE ON orders EXECUTE FUNCTION look()",
+    )
     read = "SELECT pg_stat_force_next_flush(), seq_tup_read, idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'orders'"
     ((_, before, _),) = destination.query(read)
     parts = changes(range(3000), 2, deleted=True) + changes(range(3000, 6000), 2) + changes(range(60000, 61000), 1)
@@ -85,6 +91,7 @@ def test_few_changes_do_not_read_the_whole_table(destination):
     ((_, after, fetched),) = destination.query(read)
     assert int(after) - int(before) < 10 and int(fetched) == 6000
     assert destination.query("SELECT at, count(*) FROM orders GROUP BY 1 ORDER BY 1") == [("1", "45000"), ("2", "3000")]
+    assert destination.query("SELECT DISTINCT jit FROM seen") == [("off",)]  # to compile it takes longer than to run it
 
 
 def test_a_table_of_another_role(destination):
