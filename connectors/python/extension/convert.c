@@ -11,6 +11,7 @@
 #include "connectors/python/extension/convert.h"
 
 #include <math.h>
+#include <string.h>
 
 static PyObject *json_dumps, *times; /* json.dumps, the module _times */
 static PyObject *date_type, *datetime_type;
@@ -203,11 +204,11 @@ static inline bool two_digits(const char *text, unsigned *ret)
     return tens <= 9 && ones <= 9;
 }
 
-bool convert_plain_date(const char *text, size_t n, int32_t *ret)
+static bool plain_date(const char *text, int32_t *ret)
 {
     static const uint8_t days[] = { 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
     unsigned century, year, month, day;
-    if (n != 10 || text[4] != '-' || text[7] != '-' || !two_digits(text, &century) || !two_digits(text + 2, &year) ||
+    if (text[4] != '-' || text[7] != '-' || !two_digits(text, &century) || !two_digits(text + 2, &year) ||
         !two_digits(text + 5, &month) || !two_digits(text + 8, &day))
         return false;
     year += 100 * century;
@@ -235,13 +236,28 @@ static bool plain_zone(const char *text, size_t n, int16_t *ret)
     return true;
 }
 
+bool convert_recent_date(const char text[static 10], int32_t *ret)
+{
+    static char last[10];
+    static int32_t last_days;
+    if (memcmp(text, last, sizeof(last)) != 0) {
+        int32_t days;
+        if (!plain_date(text, &days))
+            return false;
+        memcpy(last, text, sizeof(last));
+        last_days = days;
+    }
+    *ret = last_days;
+    return true;
+}
+
 bool convert_plain_timestamp(const char *text, size_t n, bool zone, Timestamp *ret)
 {
     int32_t days;
     unsigned hours, minutes, seconds, nanos = 0, digit = 100000000;
     if (n < 19 || (text[10] != 'T' && text[10] != ' ') || text[13] != ':' || text[16] != ':' ||
         !two_digits(text + 11, &hours) || !two_digits(text + 14, &minutes) || !two_digits(text + 17, &seconds) ||
-        hours > 23 || minutes > 59 || seconds > 59 || !convert_plain_date(text, 10, &days))
+        hours > 23 || minutes > 59 || seconds > 59 || !convert_recent_date(text, &days))
         return false;
     size_t at = 19;
     if (at < n && text[at] == '.') {
@@ -280,7 +296,7 @@ static int ask_times(const char *name, PyObject *value, Value *ret)
 {
     if (!times && !(times = PyImport_ImportModule("fivetran_connector_sdk._times")))
         return -1;
-    _cleanup_(object_freep) PyObject *moment = PyObject_CallMethod(times, name, "O", value);
+    _cleanup_(object_freep) PyObject *moment = PyObject_CallMethod(times, name, "(O)", value);
     return moment ? iso_value(moment, ret) : -1;
 }
 
@@ -293,7 +309,7 @@ static int to_moment(PyObject *value, int type, Value *ret)
     if (text && type != COLUMN_DATE &&
         convert_plain_timestamp(text, (size_t)n, type == COLUMN_INSTANT, &ret->timestamp))
         return 0;
-    if (text && type == COLUMN_DATE && convert_plain_date(text, (size_t)n, &ret->days)) {
+    if (text && type == COLUMN_DATE && n == 10 && convert_recent_date(text, &ret->days)) {
         ret->tag = VALUE_DATE;
         return 0;
     }

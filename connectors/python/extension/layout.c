@@ -30,8 +30,6 @@ typedef struct Layout {
 static Layout layouts[LAYOUTS];
 static const Emitter *emitter;
 static size_t value_size_max;
-static int32_t known_days; /* of the date that was read last */
-static char known_date[10];
 
 void layout_begin(const Emitter *new_emitter, unsigned long long max_value_size)
 {
@@ -127,11 +125,16 @@ static inline uint8_t *put_string(uint8_t *at, const uint8_t *end, PyObject *val
     return put_text(at, end, VALUE_STRING, text, n);
 }
 
+/* PyLong_AsSsize_t() costs a third of the other conversions, where the number is small. */
+_Static_assert(sizeof(Py_ssize_t) == 8, "a 64-bit Python");
 static inline uint8_t *put_integer(uint8_t *at, PyObject *value, int64_t minimum, int64_t maximum)
 {
-    int overflow;
-    int64_t integer = PyLong_AsLongLongAndOverflow(value, &overflow);
-    return overflow || integer < minimum || integer > maximum ? NULL : put_fixed(at, VALUE_INTEGER, &integer, 8);
+    int64_t integer = PyLong_AsSsize_t(value);
+    if (__builtin_expect(integer == -1, 0) && PyErr_Occurred()) {
+        PyErr_Clear(); /* beyond 64 bits */
+        return NULL;
+    }
+    return integer < minimum || integer > maximum ? NULL : put_fixed(at, VALUE_INTEGER, &integer, 8);
 }
 
 static inline uint8_t *put_double(uint8_t *at, PyObject *value)
@@ -166,14 +169,10 @@ static inline uint8_t *put_day(uint8_t *at, PyObject *value)
         PyErr_Clear();
         return NULL;
     }
-    if (n != (Py_ssize_t)sizeof(known_date))
+    int32_t days;
+    if (n != 10 || !convert_recent_date(text, &days))
         return NULL;
-    if (memcmp(text, known_date, sizeof(known_date)) != 0) {
-        if (!convert_plain_date(text, (size_t)n, &known_days))
-            return NULL;
-        memcpy(known_date, text, sizeof(known_date));
-    }
-    return put_fixed(at, VALUE_DATE, &known_days, 4);
+    return put_fixed(at, VALUE_DATE, &days, 4);
 }
 
 static inline uint8_t *put_natural(uint8_t *at, const uint8_t *end, PyObject *value, PyTypeObject *type)

@@ -352,6 +352,9 @@ int stream_fail(int kind, const char *message, Py_ssize_t n)
 {
     if (!stream.open || stream.child)
         return 0;
+    /* what came before is there, as far as it can be: the writer does not keep it */
+    if (!stream.ended && !stream.broken && !stream.busy && stream_flush() < 0)
+        PyErr_Clear();
     stream.ended = true;
     uint32_t length = (uint32_t)MIN_OF((size_t)n, (size_t)LOG_TEXT_MAX);
     return say_and_raise(

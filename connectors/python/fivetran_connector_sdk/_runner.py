@@ -82,16 +82,13 @@ def shown(error):
 
 
 def print_traceback(error):
-    """From the connector's first line on."""
+    """From the connector's first line on; nothing where no line of it took part, as when schema()'s result is wrong."""
     place = error.__traceback__
-    while place and place.tb_frame.f_code.co_filename.startswith(_HERE):
+    while place and place.tb_frame.f_code.co_filename.startswith((_HERE, "<frozen importlib")):
         place = place.tb_next
-    if not place:
-        place = error.__traceback__
-    while place and "importlib" in place.tb_frame.f_code.co_filename:
-        place = place.tb_next
-    traceback.print_exception(type(error), error, place)
-    sys.stderr.flush()
+    if place or isinstance(error, SyntaxError):
+        traceback.print_exception(type(error), error, place)
+        sys.stderr.flush()
 
 
 def fail(message, kind=_wherry.ERROR_TEMPORARY):

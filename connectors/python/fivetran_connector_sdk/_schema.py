@@ -31,6 +31,8 @@ def _table(entry, seen):
     if schema is not None:
         if not isinstance(schema, str):
             raise TypeError(f"'schema' must be a string, got {type(schema).__name__}")
+        if not schema.strip():
+            raise ValueError("'schema' must be a non-empty string")
         raise ValueError(f'table "{name}" has "schema": the destination\'s schema is the connection\'s, name it there')
     if name in seen:
         raise ValueError(f"Table already defined: {name}")

@@ -1,0 +1,2 @@
+def rows():
+    yield {"id": 1, "name": "from a package"}

@@ -1,0 +1,1 @@
+NAME = "from a module of it"

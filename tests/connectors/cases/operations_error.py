@@ -1,0 +1,15 @@
+from fivetran_connector_sdk import Connector
+from fivetran_connector_sdk import Operations as op
+
+
+def schema(configuration):
+    return [{"table": "t", "primary_key": ["id"], "columns": {"id": "INT", "name": "STRING"}}]
+
+
+def update(configuration, state):
+    op.upsert("t", {"id": 1, "name": "a"})
+    op.error("the source says no", "line 1\nline 2")
+    op.upsert("t", {"id": 2, "name": "b"})
+
+
+connector = Connector(update=update, schema=schema)

@@ -1,0 +1,13 @@
+from fivetran_connector_sdk import Connector
+from fivetran_connector_sdk import Operations as op
+
+
+def schema(configuration):
+    return [{"table": "a", "columns": {"c": {"type": "DECIMAL", "precision": "5", "scale": 0}}}]
+
+
+def update(configuration, state):
+    op.checkpoint({"schema": "done"})
+
+
+connector = Connector(update=update, schema=schema)

@@ -1,0 +1,13 @@
+from fivetran_connector_sdk import Connector
+from fivetran_connector_sdk import Operations as op
+
+
+def schema(configuration):
+    return [{"table": "a", "primary_key": ["z", "b"], "columns": {"a": "INT", "b": "INT", "z": "STRING"}}]
+
+
+def update(configuration, state):
+    op.checkpoint({"schema": "done"})
+
+
+connector = Connector(update=update, schema=schema)

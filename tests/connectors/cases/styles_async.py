@@ -1,0 +1,13 @@
+from fivetran_connector_sdk import Connector
+from fivetran_connector_sdk import Operations as op
+
+
+def schema(configuration):
+    return [{"table": "t", "primary_key": ["id"], "columns": {"id": "INT", "name": "STRING"}}]
+
+
+async def update(configuration, state):
+    op.upsert("t", {"id": 1, "name": "x"})
+
+
+connector = Connector(update=update, schema=schema)

@@ -1,0 +1,15 @@
+from fivetran_connector_sdk import Connector
+from fivetran_connector_sdk import Operations as op
+
+
+def schema(configuration):
+    return [{"table": "t", "primary_key": ["id"], "columns": {"id": "INT", "name": "STRING"}}]
+
+
+def update(configuration, state):
+    for i in range(5):
+        op.upsert("t", {"id": i, "name": f"n{i}"})
+    op.checkpoint({"i": 5})
+
+
+connector = Connector(update=update, schema=schema)

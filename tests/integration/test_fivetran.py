@@ -1,0 +1,338 @@
+"""Connectors written for Fivetran's SDK, run by the daemon: sandboxed, into SQLite, from their state on."""
+
+import json
+import os
+import textwrap
+
+import pytest
+from harness import command_line, descendants, wait_for
+
+HEAD = """
+import os, sys, time
+from fivetran_connector_sdk import Connector, Operations as op, Logging as log
+"""
+SCHEMA = """
+def schema(configuration):
+    return [{"table": "t", "primary_key": ["id"], "columns": {"id": "LONG"}}]
+connector = Connector(update=update, schema=schema)
+"""
+
+
+def connector(wherry, program, name="weather", whole=False, files=(), **changes):
+    """A connection NAME whose project has PROGRAM, the body of update(), or the whole of connector.py."""
+    folder = wherry.root / "projects" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    program = textwrap.dedent(program)
+    if not whole:
+        program = HEAD + "def update(configuration, state):\n" + textwrap.indent(program, "    ") + SCHEMA
+    (folder / "connector.py").write_text(program)
+    for path, content in dict(files).items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(content)
+    source = {"type": "fivetran", "project": str(folder), **changes.pop("source", {})}
+    definition = {
+        "frequency": "manual",
+        "source": source,
+        "destination": {"type": "sqlite", "path": str(wherry.database)},
+        "commit_interval": "0",
+        **changes,
+    }
+    wherry.pipeline(name, definition)
+    return folder
+
+
+def failed(wherry, program, **options):
+    """The sync's error and the log."""
+    connector(wherry, program, **options)
+    return wherry.sync("weather", status=1)["error"], wherry.daemon.log()
+
+
+@pytest.fixture
+def running(wherry):
+    wherry.start()
+    return wherry
+
+
+# --- what it does ---
+
+
+def test_rows_and_state_go_on_from_sync_to_sync(running):
+    connector(
+        running,
+        """
+        start = state.get("cursor", 0)
+        for i in range(start, start + 3):
+            yield op.upsert("t", {"id": i, "note": f"n{i}", "More Data": [i]})
+        op.delete("t", {"id": start})
+        op.checkpoint({"cursor": start + 3})
+        """,
+    )
+    for n in (1, 2, 3):
+        run = running.sync("weather")
+        assert (run["outcome"], run["checkpoints"]) == ("succeeded", 1)
+        assert json.loads(running.ctl("state", "weather", "get").stdout) == {"cursor": 3 * n}
+    assert running.query("SELECT id, note, more_data FROM t WHERE NOT _fivetran_deleted ORDER BY id") == [
+        (i, f"n{i}", f"[{i}]") for i in range(9) if i % 3
+    ]
+
+
+def test_what_the_connector_sees(running):
+    folder = connector(
+        running,
+        """
+        import helpers.inner
+        with open("data/words.txt") as file:
+            words = file.read()
+        open(os.path.join(os.environ["TMPDIR"], "mine"), "w").write("x")
+        op.upsert("seen", {"configuration": configuration, "cwd": os.getcwd(), "first": sys.path[0], "last": sys.path[-1],
+                           "inner": helpers.inner.NAME, "words": words, "tmp": os.environ["TMPDIR"],
+                           "environment": {k: v for k, v in os.environ.items() if k.startswith("FIVETRAN_")}})
+        """,
+        source={"configuration": {"city": "Oslo", "empty": ""}},
+        files={"helpers/__init__.py": "", "helpers/inner.py": "NAME = 'inner'\n", "data/words.txt": "words"},
+    )
+    running.sync("weather")
+    columns = "configuration, cwd, first, last, inner, words, tmp, environment"
+    ((configuration, cwd, first, last, inner, words, tmp, environment),) = running.query(f"SELECT {columns} FROM seen")
+    assert json.loads(configuration) == {"city": "Oslo", "empty": ""}
+    assert (cwd, last, inner, words) == (str(folder), str(folder), "inner", "words")
+    assert os.path.isdir(first + "/fivetran_connector_sdk")
+    assert not os.path.exists(tmp)
+    assert json.loads(environment) == {
+        "FIVETRAN_CONNECTION_ID": "weather",
+        "FIVETRAN_CONNECTION_NAME": "weather",
+        "FIVETRAN_DEPLOYMENT_MODEL": "wherry",
+        "FIVETRAN_GROUP_ID": "wherry",
+    }
+
+
+def test_what_it_says_is_in_the_log(running):
+    connector(
+        running,
+        """
+        import logging, warnings
+        print("printed")
+        print("to stderr", file=sys.stderr)
+        log.info("an info of secret-value-1")
+        log.fine("not shown")
+        log.warning("a warning")
+        log.error("an error", exception=ValueError("with its exception"))
+        logging.getLogger("library").warning("from a library")
+        warnings.warn("deprecated")
+        op.warning("kept with the run")
+        """,
+        source={"configuration": {"key": "secret-value-1"}},
+    )
+    run = running.sync("weather")
+    assert run["warnings"] == ["a warning", "an error", "kept with the run"]
+    text = running.daemon.log()
+    for expected in ("printed", "to stderr", "an info of", "with its exception", "from a library", "deprecated"):
+        assert expected in text
+    assert "not shown" not in text
+
+
+def test_multiprocessing_and_subprocesses_run(plain_wherry):
+    plain_wherry.start()
+    connector(
+        plain_wherry,
+        """
+        import multiprocessing, subprocess
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            squares = pool.map(abs, [-1, -2, -3])
+        path = os.path.join(os.environ["TMPDIR"], "tool")
+        open(path, "w").write("#!/bin/sh\\necho from a tool\\n")
+        os.chmod(path, 0o700) if False else None
+        tool = subprocess.run(["/bin/sh", path], capture_output=True, text=True).stdout
+        op.upsert("t", {"id": 1, "squares": squares, "tool": tool})
+        """,
+    )
+    plain_wherry.sync("weather")
+    assert plain_wherry.query("SELECT squares, tool FROM t") == [("[1,2,3]", "from a tool\n")]
+
+
+def test_a_forked_process_is_told_that_it_has_no_stream(running):
+    connector(
+        running,
+        """
+        pid = os.fork()
+        if pid == 0:
+            try:
+                op.upsert("t", {"id": 2})
+            except RuntimeError as error:
+                print("refused:", error, flush=True)
+            os._exit(0)
+        os.waitpid(pid, 0)
+        op.upsert("t", {"id": 1})
+        """,
+    )
+    running.sync("weather")
+    assert running.query("SELECT id FROM t") == [(1,)]
+    assert "refused: operations belong to the process that runs update()" in running.daemon.log()
+
+
+# --- how it ends ---
+
+
+def test_an_exception_fails_the_sync_with_its_traceback(running):
+    program = """
+        op.upsert("t", {"id": 1})
+        op.checkpoint({"at": 1})
+        op.upsert("t", {"id": 2})
+        raise LookupError("no such city")
+    """
+    error, log = failed(running, program)
+    assert error == "LookupError: no such city"
+    assert log.count("Traceback (most recent call last):") == 1
+    assert 'raise LookupError("no such city")' in log and "_runner.py" not in log
+    assert running.query("SELECT id FROM t") == [(1,)]
+    assert json.loads(running.ctl("state", "weather", "get").stdout) == {"at": 1}
+
+
+ENDS = {
+    "sys.exit(3)": "update() ended with sys.exit(3)",
+    "raise KeyboardInterrupt": "KeyboardInterrupt",
+    "op.error('the source says no')": "the source says no",
+    "os._exit(0)": "connector.py ended before update() had (by os._exit() or the like): what it sent is not kept",
+    "os._exit(7)": '"connector.py" ended with status 7',
+    "os.kill(os.getpid(), 9)": '"connector.py" was killed by SIGKILL',
+    "return map(abs, [1])": "update() returned a map, of which nothing has run: use a for loop, or return list(…) of it",
+    "op.upsert('t', {'id': None})": 'table "t": row 1, column "id": a column of the primary key is NULL',
+    "op.upsert('t', {'id': 'x'})": "TypeError: 'str' object cannot be interpreted as an integer",
+    "os.write(3, b'garbage' * 10)": "the connector wrote to descriptor 3, which is not its",
+}
+
+
+@pytest.mark.parametrize("what", ENDS)
+def test_a_bad_end_fails_the_sync_and_says_why(running, what):
+    error, _ = failed(running, what)
+    assert ENDS[what] in error
+    assert not running.database.exists(), "nothing of it is kept"
+
+
+def test_garbage_on_the_pipe_fails_only_its_sync(running):
+    connector(running, "op.upsert('t', {'id': 1})", name="neighbour")
+    connector(running, "op.upsert('t2', {'id': 1}); os.write(4, b'garbage' * 100); time.sleep(60)")
+    assert running.sync("weather", status=1)["outcome"] == "failed"
+    assert running.sync("neighbour")["outcome"] == "succeeded"
+
+
+def test_closed_descriptors_are_no_way_out(running):
+    error, _ = failed(running, "os.closerange(0, 100)")
+    assert "connector.py" in error or "Bad file descriptor" in error
+
+
+PROJECTS = {
+    "def update(": "SyntaxError: '(' was never closed (connector.py, line 1)",
+    "import no_such_package_of_anybody": "ModuleNotFoundError: No module named 'no_such_package_of_anybody'; "
+    "no line of requirements.txt names it",
+    "x = 1": "connector.py makes no Connector",
+    "from fivetran_connector_sdk import Connector\ncon = Connector(update=print)": (
+        "Connector object must be named 'connector', but found: 'con'"
+    ),
+    "from fivetran_connector_sdk import Connector\nconnector = Connector()": "TypeError: Connector.__init__() missing 1",
+    "import sys\nsys.exit(2)": "connector.py called sys.exit(2) before update() ran",
+    "from fivetran_connector_sdk import Connector\nconnector = Connector(print, lambda c: [{'table': 5}])": (
+        "TypeError: Table name must be a string, got int"
+    ),
+}
+
+
+@pytest.mark.parametrize("program", PROJECTS)
+def test_a_project_that_cannot_run_says_why(running, program):
+    error, _ = failed(running, program, whole=True)
+    assert PROJECTS[program] in error
+
+
+def test_an_import_names_the_line_of_the_requirements(running):
+    files = {"requirements.txt": "requests\nNo-Such_Package-Of.Anybody>=2  # for rows\n".replace(".", "_")}
+    error, _ = failed(running, "import no_such_package_of_anybody", whole=True, files=files)
+    assert 'requirements.txt, line 2, names it ("No-Such_Package-Of_Anybody>=2")' in error
+
+
+def test_no_connector_and_no_environment_are_configuration_errors(running):
+    folder = connector(running, "pass")
+    (folder / "connector.py").unlink()
+    assert "has no connector.py" in running.sync("weather", status=1)["error"]
+    (folder / "environment/bin").mkdir(parents=True)
+    (folder / "environment/bin/python").symlink_to("/opt/gone/bin/python3.12")
+    connector(running, "pass", source={"environment": str(folder / "environment")})
+    assert (
+        'was made for a Python that is gone ("/opt/gone/bin/python3.12")'
+        in (running.sync("weather", status=1)["error"])
+    )
+
+
+def test_cancel_ends_it_and_all_that_it_started(running):
+    connector(
+        running,
+        """
+        import subprocess
+        subprocess.Popen(["sleep", "1000"])
+        print("waiting", flush=True)
+        time.sleep(1000)
+        """,
+    )
+    running.ctl("sync", "weather")
+    running.daemon.wait_log("waiting")
+    running.ctl("cancel", "weather")
+    wait_for(lambda: running.status("weather")["outcome"] == "cancelled", "the end")
+    wait_for(lambda: len(descendants(running.daemon.process.pid)) == 0, "no process of it")
+
+
+def test_a_slow_connector_is_not_held_back(running):
+    """Its rows come to the writer although there are few, and it is seen to move."""
+    connector(running, "op.upsert('t', {'id': 1})\nprint('one', flush=True)\ntime.sleep(3)\nop.upsert('t', {'id': 2})")
+    running.ctl("sync", "weather")
+    running.daemon.wait_log("one")
+    running.sync("weather")
+    assert running.query("SELECT count(*) FROM t") == [(2,)]
+
+
+# --- what it cannot reach ---
+
+
+def test_the_sandbox_holds(plain_wherry):
+    plain_wherry.start()
+    secret = plain_wherry.root / "secret"
+    secret.write_text("hidden")
+    connector(
+        plain_wherry,
+        """
+        import socket
+        def attempt(what, call):
+            try:
+                call()
+                op.upsert("attempts", {"what": what, "error": None})
+            except OSError as error:
+                op.upsert("attempts", {"what": what, "error": type(error).__name__})
+        attempt("read /etc/passwd", lambda: open("/etc/passwd").read())
+        attempt("read a neighbour's file", lambda: open(configuration["secret"]).read())
+        attempt("write into the project", lambda: open("x", "w"))
+        attempt("write to the destination", lambda: open(configuration["database"], "a"))
+        attempt("a unix socket", lambda: socket.socket(socket.AF_UNIX))
+        attempt("signal the daemon", lambda: os.kill(int(configuration["daemon"]), 0))
+        attempt("another session", os.setsid)
+        attempt("loopback", lambda: socket.create_server(("127.0.0.1", 0)))
+        """,
+        source={
+            "configuration": {
+                "secret": str(secret),
+                "database": str(plain_wherry.database),
+                "daemon": str(plain_wherry.daemon.process.pid),
+            }
+        },
+    )
+    plain_wherry.sync("weather")
+    found = dict(plain_wherry.query("SELECT what, error FROM attempts"))
+    assert found.pop("loopback") is None
+    assert len(found) == 7 and all(found.values()), found
+
+
+def test_it_dies_with_the_daemon(running):
+    connector(running, "print('waiting', flush=True)\ntime.sleep(1000)")
+    running.ctl("sync", "weather")
+    running.daemon.wait_log("waiting")
+    found = [p for p in descendants(running.daemon.pid) if "fivetran_connector_sdk" in command_line(p)]
+    assert found
+    running.daemon.kill()
+    wait_for(lambda: not any("fivetran_connector_sdk" in command_line(p) for p in found), "its end")
