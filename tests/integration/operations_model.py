@@ -275,10 +275,10 @@ class HistoryTable(Table):
 
 # --- streams ---
 #
-# A sequence is a list of syncs: {"interval", "memory", "end", "operations"}. An operation is ("table", name, columns),
-# ("rows", name, operation, rows), ("truncate", name) or ("checkpoint",); a row is a dictionary of Values. Operations that
-# make no sense where they stand (a table that is not described, a column that it does not have) are passed over, by the
-# model and the encoder alike, so that anything may be left out when a failure is made smaller.
+# A sequence is a list of syncs: {"interval", "memory", "aside", "end", "operations"}. An operation is ("table", name,
+# columns), ("rows", name, operation, rows), ("truncate", name) or ("checkpoint",); a row is a dictionary of Values.
+# Operations that make no sense where they stand (a table that is not described, a column that it does not have) are
+# passed over, by the model and the encoder alike, so that anything may be left out when a failure is made smaller.
 
 
 def sensible(operations):
@@ -465,10 +465,11 @@ def random_operations(rng, shapes):
 
 def random_rules(rng):
     """A sync's bounds. A table's first row takes some 300 kB of the coalescer's memory: below that each row is flushed by
-    itself, and above, after those of a few tables."""
+    itself, and above, after those of a few tables, or set aside in a file of so many bytes at most."""
     return {
         "interval": rng.choice([0, 0, 60]),
-        "memory": rng.choice([1, 700_000, 1 << 20, 16 << 20]),
+        "memory": rng.choice([1, 350_000, 700_000, 1 << 20, 16 << 20]),
+        "aside": rng.choice([0, 1, 1 << 28, 1 << 28]),
         "end": rng.random() < 0.85,
     }
 
