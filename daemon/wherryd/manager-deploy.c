@@ -558,8 +558,8 @@ static void built(const json_t *result, const Error *failed, void *userdata)
         return;
     }
     if (manager_reload(manager, NULL, NULL, &error) == 0) {
-        log_message(LOG_NOTICE, &(LogContext){ .connection = deploy->name }, "deployed: %zu files, version %s",
-                    deploy->files, deploy->id);
+        log_message(LOG_NOTICE, &(LogContext){ .connection = deploy->name }, "deployed: %zu file%s, version %s",
+                    deploy->files, deploy->files == 1 ? "" : "s", deploy->id);
         deployed = describe(deploy, result);
     }
     sweep_versions(deploy);

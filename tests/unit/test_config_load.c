@@ -699,6 +699,38 @@ static void test_secret_in_url(void **state)
     }
 }
 
+static void assert_object(const char *content, const char *expected)
+{
+    write_text("values.json", content);
+    ConnectionConfig config = { .name = (char *)"one",
+                                .source = "fancy",
+                                .json = (char *)"{\"source\": {\"configuration\": {\"$secret\": {\"kind\": \"json\", "
+                                                "\"name\": \"values.json\"}}}}" };
+    _cleanup_(error_clear) Error error = { 0 };
+    Mask *mask = mask_new();
+    json_t *worker = NULL, *writer = NULL;
+    if (config_resolve(&config, "run-1", false, mask, &worker, &writer, &error) < 0) {
+        assert_string_equal(error.message, expected);
+        assert_int_equal(error.kind, ERROR_CONFIGURATION);
+    } else {
+        json_t *values = json_object_get(json_object_get(worker, "source"), "configuration");
+        _cleanup_(freep) char *text = json_dumps(values, JSON_COMPACT), *masked = mask_apply(mask, text, strlen(text));
+        assert_string_equal(masked ? masked : text, expected);
+    }
+    json_decref(worker);
+    json_decref(writer);
+    mask_free(mask);
+}
+
+static void test_resolve_objects(void **state)
+{
+    assert_object("{\"key\": \"is-secret\", \"n\": \"1\"}\n", "{\"key\":\"****\",\"n\":\"1\"}");
+    assert_object("{}", "{}");
+    assert_object("[]", "the secret \"!json values.json\" is not a JSON object");
+    assert_object("{\n \"key\": \"is-secret\",}", "the secret \"!json values.json\" is not JSON: line 2, column 21");
+    assert_object("", "the secret \"!json values.json\" is not JSON: line 1, column 0");
+}
+
 static void test_resolve_secrets(void **state)
 {
     write_text("password", "from a file\n");
@@ -1008,6 +1040,7 @@ int main(void)
         in_pipelines(test_resolve_parts),
         in_pipelines(test_operations),
         in_pipelines(test_resolve_secrets),
+        in_pipelines(test_resolve_objects),
         cmocka_unit_test(test_secret_in_url),
         in_pipelines(test_secret_of_a_file),
         in_pipelines(test_keys_of_columns),
