@@ -552,6 +552,13 @@ static void built(const json_t *result, const Error *failed, void *userdata)
     ManagerDeployEvents events = deploy->events;
     _cleanup_(error_clear) Error error = { 0 };
     json_t *deployed = NULL;
+    if (!events.wanted(events.userdata)) {
+        log_message(LOG_NOTICE, &(LogContext){ .connection = deploy->name },
+                    "not deployed: whoever asked for it has gone; all is as it was");
+        events.done(NULL, &error, events.userdata);
+        deploy_discard(deploy);
+        return;
+    }
     if (!result || put_in_place(deploy, result, &error) < 0) {
         events.done(NULL, result ? &error : failed, events.userdata);
         deploy_discard(deploy);

@@ -87,6 +87,7 @@ typedef struct ManagerDeployRequest {
 typedef struct ManagerDeployEvents {
     void (*line)(const char *text, size_t n, void *userdata);
     void (*done)(json_t *deployed /* borrowed; NULL: ERROR */, const Error *error, void *userdata);
+    bool (*wanted)(void *userdata); /* false: whoever asked has gone, and nothing is put in place */
     void *userdata;
 } ManagerDeployEvents;
 /* 0: taken; *ret_upload names the upload. With `commit`, EVENTS follow, never from within. MANAGER_E_EXISTS,

@@ -224,6 +224,12 @@ static void deploy_line(const char *text, size_t n, void *userdata)
     call_reply_continues(call, json_pack("{s:s, s:n, s:n}", "log", printable, "upload", "deployed"));
 }
 
+static bool deploy_wanted(void *userdata)
+{
+    const Call *call = userdata;
+    return call->peer || call->oneway;
+}
+
 static void deploy_done(json_t *deployed, const Error *error, void *userdata)
 {
     json_t *answer = deployed ? json_pack("{s:O, s:n, s:n}", "deployed", deployed, "upload", "log") : NULL;
@@ -246,7 +252,9 @@ static void deploy(Call *call, json_t *parameters)
                                            .frequency = parameter_string(parameters, "frequency"),
                                            .commit = parameter_true(parameters, "commit"),
                                            .overwrite = parameter_true(parameters, "overwrite") };
-    const ManagerDeployEvents events = { .line = deploy_line, .done = deploy_done, .userdata = call };
+    const ManagerDeployEvents events = {
+        .line = deploy_line, .done = deploy_done, .wanted = deploy_wanted, .userdata = call
+    };
     call->waits = request.commit ? CALL_WAITS_STATE : CALL_WAITS_NOT;
     int r = manager_deploy(call->manager, &request, &events, upload, &error);
     if (r == 0 && request.commit)

@@ -354,6 +354,21 @@ def test_a_failed_install_leaves_everything_as_it_was(running):
     assert len(running.versions()) == 1
 
 
+def test_a_deploy_that_is_interrupted_changes_nothing(deployed):
+    words = [deployed.wherry.build.wherryctl, f"--runtime-dir={deployed.wherry.runtime_dir}", "deploy"]
+    asking = subprocess.Popen(
+        [*words, deployed.project, "--connection", "weather"], stdout=subprocess.PIPE, encoding="utf-8"
+    )
+    assert any("building the environment" in line for line in asking.stdout)
+    asking.kill()
+    asking.communicate()
+    deployed.wherry.daemon.wait_log("not deployed: whoever asked for it has gone; all is as it was")
+    assert not (deployed.kept / "pipelines.d/weather.yaml").exists()
+    assert deployed.wherry.ctl_json("status")["connections"] == []
+    wait_for(lambda: not deployed.versions(), "no version")
+    deployed.deploy()
+
+
 def test_another_python_that_is_not_served(deployed):
     assert deployed.refused("--python-version", "3.9") == (
         '"python: 3.9" is not served: name a version from 3.10 to 3.14, or the path of an interpreter'
