@@ -38,6 +38,16 @@ def module(build):
     return Path(build) / "connectors/python"
 
 
+def sanitizer(build):
+    """The interpreter itself is not sanitized: what the extension then needs is loaded before it."""
+    if "WHERRY_SANITIZED 1" not in (Path(build) / "wherry-build.h").read_text():
+        return {}
+    names = ("libasan.so", "libubsan.so")
+    found = [subprocess.check_output(["gcc", f"-print-file-name={name}"], text=True).strip() for name in names]
+    options = os.environ.get("ASAN_OPTIONS", "")
+    return {"LD_PRELOAD": ":".join(map(os.path.realpath, found)), "ASAN_OPTIONS": f"{options}:detect_leaks=0"}
+
+
 class Run:
     def __init__(self, project, build, configuration=None, state="{}", python=None, environment=None, **begin):
         self.result = Result()
@@ -67,7 +77,7 @@ class Run:
             cwd=project,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "TZ": "UTC", **(environment or {})},
+            env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "TZ": "UTC", **sanitizer(build), **(environment or {})},
         )
         theirs.close()
         os.close(write_end)

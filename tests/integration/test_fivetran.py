@@ -5,7 +5,7 @@ import os
 import textwrap
 
 import pytest
-from harness import command_line, descendants, wait_for
+from harness import ROOT, command_line, descendants, wait_for
 
 HEAD = """
 import os, sys, time
@@ -336,3 +336,13 @@ def test_it_dies_with_the_daemon(running):
     assert found
     running.daemon.kill()
     wait_for(lambda: not any("fivetran_connector_sdk" in command_line(p) for p in found), "its end")
+
+
+def test_the_example_runs(running):
+    example = ROOT / "etc/examples/weather"
+    connector(running, (example / "connector.py").read_text(), whole=True)
+    running.sync("weather")
+    running.sync("weather")
+    assert running.query("SELECT city, count(*), max(at) FROM temperature GROUP BY city") == [
+        ("Oslo", 48, "2026-01-02T23:00:00Z")
+    ]
