@@ -303,7 +303,8 @@ static void append_bounded(Buffer *buffer, const char *separator, const char *te
     buffer_printf(buffer, "%s%s", buffer_length(buffer) > 0 ? separator : "", printable);
 }
 
-/* Hands LINE on, and keeps of it what tells why: pip's lines "ERROR: …", uv's paragraph behind its first arrow. */
+/* Hands LINE on, and keeps of it what tells why: pip's lines "ERROR: …", uv's "error: …" with its causes,
+ * or the paragraph behind its arrow. */
 static void take_output_line(Build *build, const char *line)
 {
     fprintf(stderr, "%s\n", line);
@@ -319,6 +320,8 @@ static void take_output_line(Build *build, const char *line)
         build->in_reason = true, append_bounded(&build->reason, "; ", text + strlen("╰─▶ "));
     else if (strncmp(text, "error: ", 7) == 0)
         append_bounded(&build->reason, "; ", text + 7);
+    else if (strncmp(text, "cause: ", 7) == 0)
+        append_bounded(&build->reason, ": ", text + 7);
     else if (build->in_reason && strncmp(text, "hint:", 5) != 0)
         append_bounded(&build->reason, " ", text);
 }

@@ -240,3 +240,35 @@ def test_the_installer_is_told_only_what_is_meant_for_it(builder, tmp_path):
     assert "SEEN" in builder.log
     assert "DATABASE_URL" not in builder.log
     assert "PIP_FIND_LINKS" in builder.log
+
+
+UV = """#!/bin/sh
+echo "uv is called: $*" >&2
+SAYS
+exit 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("says", "reason"),
+    [
+        (
+            "printf 'error: No solution found\n  cause: Because nothing is there\\n' >&2",
+            "No solution found: Because nothing is there",
+        ),
+        ("printf '  × No solution\n  ╰─▶ Because nothing\n      is there.\\n' >&2", "Because nothing is there."),
+        ("echo 'broken' >&2", "broken"),
+    ],
+)
+def test_uv_goes_first(builder, tmp_path, says, reason):
+    """A stand-in: what it is called with, and that its reason is quoted."""
+    home = tmp_path / "home"
+    (home / ".local/bin").mkdir(parents=True)
+    (home / ".local/bin/uv").write_text(UV.replace("SAYS", says))
+    (home / ".local/bin/uv").chmod(0o755)
+    builder.requirements("tool")
+    error = builder.fail(env=builder.settings(HOME=str(home)))
+    assert error == f"requirements.txt cannot be installed: {reason}"
+    assert re.search(
+        r"uv is called: pip install --python \S+/bin/python .* -r \S+/requirements.txt requests", builder.log
+    )
