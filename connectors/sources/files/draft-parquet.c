@@ -5,11 +5,6 @@
 #include "connectors/sources/files/draft.h"
 #include "connectors/sources/files/parquet.h"
 
-typedef struct Taking {
-    Draft *draft;
-    bool first;
-} Taking;
-
 static ColumnType wider(ColumnType a, ColumnType b)
 {
     if (a == b)
@@ -26,15 +21,14 @@ static ColumnType wider(ColumnType a, ColumnType b)
 
 static int take(void *context, const ParquetColumn *described, Error *error)
 {
-    const Taking *taking = context;
-    size_t before = taking->draft->column_count;
-    DraftColumn *column = draft_column(taking->draft, described->name, strlen(described->name));
+    Draft *draft = context;
+    size_t before = draft->column_count;
+    DraftColumn *column = draft_column(draft, described->name, strlen(described->name));
     if (!column)
         return error_set(error, ERROR_DATA, "more than %d columns", DRAFT_COLUMNS_MAX);
-    bool is_new = taking->draft->column_count > before;
     column->seen_here = true;
-    column->nulls += described->nulls || (is_new && !taking->first);
-    if (is_new) {
+    column->nulls += described->nulls;
+    if (draft->column_count > before) {
         column->stated = described->type;
         column->note = described->note;
     } else if (column->stated != described->type) {
@@ -44,13 +38,12 @@ static int take(void *context, const ParquetColumn *described, Error *error)
     return 0;
 }
 
-int draft_parquet_read(Draft *draft, Parquet *parquet, DataFile *file, bool first, Error *error)
+int draft_parquet_read(Draft *draft, Parquet *parquet, DataFile *file, Error *error)
 {
-    Taking taking = { draft, first };
     uint64_t rows;
     for (size_t i = 0; i < draft->column_count; i++)
         draft->columns[i].seen_here = false;
-    if (parquet_describe(parquet, file, take, &taking, &rows, error) < 0)
+    if (parquet_describe(parquet, file, take, draft, &rows, error) < 0)
         return -1;
     for (size_t i = 0; i < draft->column_count; i++)
         draft->columns[i].nulls += !draft->columns[i].seen_here;

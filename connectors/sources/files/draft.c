@@ -368,13 +368,13 @@ static int enter_parquet_sandbox(const Draft *draft, Error *error)
     return sandbox_enter(&policy, &layers, error);
 }
 
-static int read_parquet(Draft *draft, Parquet *parquet, const Source *source, bool first, Error *error)
+static int read_parquet(Draft *draft, Parquet *parquet, const Source *source, Error *error)
 {
     off_t size = lseek(source->fd, 0, SEEK_END);
     DataFile file = { .fd = source->fd, .name = source->name, .size = size > 0 ? (uint64_t)size : 0 };
     if (!is_parquet(source))
         return error_set(error, ERROR_DATA, "of another format than the first file: a pipeline has one");
-    return draft_parquet_read(draft, parquet, &file, first, error);
+    return draft_parquet_read(draft, parquet, &file, error);
 }
 
 static int run_parquet(Draft *draft, Source *sources, Error *error)
@@ -386,7 +386,7 @@ static int run_parquet(Draft *draft, Source *sources, Error *error)
     if (r == 0)
         r = enter_parquet_sandbox(draft, error);
     for (size_t i = 0; i < draft->path_count && r == 0; i++)
-        if ((r = read_parquet(draft, parquet, &sources[i], i == 0, error)) < 0) {
+        if ((r = read_parquet(draft, parquet, &sources[i], error)) < 0) {
             _cleanup_(freep) char *shown = text_escape(sources[i].path, strlen(sources[i].path));
             error_at_file(error, shown);
         }

@@ -44,7 +44,7 @@ char *draft_write(Draft *draft); /* the pipeline file; the caller frees */
 /* --- draft-parquet.c --- */
 struct Parquet;
 /* FILE's columns to those of the draft. */
-int draft_parquet_read(Draft *draft, struct Parquet *parquet, DataFile *file, bool first, Error *error);
+int draft_parquet_read(Draft *draft, struct Parquet *parquet, DataFile *file, Error *error);
 
 /* --- draft-csv.c --- */
 /* Delimiter, quote and header from the first N bytes of a file's text; WHOLE: there are no more. */
