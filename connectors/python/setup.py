@@ -12,14 +12,13 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 
 
-def sources():
-    """The extension's own, and of the libraries what it needs of them, as the build files list them."""
-    own = sorted(f"extension/{file.name}" for file in (HERE / "extension").glob("*.c"))
+def shared_sources():
+    """What the extension needs of the libraries."""
     (emitter,) = re.findall(r"worker_emitter = files\((.*?)\)", (ROOT / "connectors/worker/meson.build").read_text())
     shared = [f"connectors/worker/{name}" for name in re.findall(r"'(.*?)'", emitter)]
     shared += [f"lib/basics/{name}.c" for name in "base64 buffer calendar cleanup error text".split()]
     shared += [f"lib/formats/{name}.c" for name in "frame json-text kind value".split()]
-    return own + [f"../../{name}" for name in [*shared, "lib/system/channel.c"]]
+    return [str(ROOT / name) for name in [*shared, "lib/system/channel.c"]]
 
 
 def yyjson():
@@ -36,6 +35,7 @@ class Build(build_ext):
         made.mkdir(parents=True, exist_ok=True)
         script = ROOT / "connectors/worker/make-unicode.py"
         subprocess.run([sys.executable, script, made / "naming-unicode.h"], check=True)
+        extension.sources += shared_sources()  # absolute: else their objects would land beside them
         extension.include_dirs += [str(made), *yyjson()]
         super().build_extension(extension)
 
@@ -46,7 +46,7 @@ setup(
     ext_modules=[
         Extension(
             "fivetran_connector_sdk._wherry",
-            sources(),
+            sorted(f"extension/{file.name}" for file in (HERE / "extension").glob("*.c")),
             include_dirs=[str(ROOT)],
             define_macros=[("_GNU_SOURCE", None)],
             extra_compile_args=["-std=gnu11", "-O2", "-fvisibility=hidden", "-Wno-missing-field-initializers"],
