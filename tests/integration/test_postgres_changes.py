@@ -76,8 +76,8 @@ def test_an_index_that_will_do_is_not_made_again(destination, statement, added):
 
 
 def test_few_changes_do_not_read_the_whole_table(destination):
-    """Nobody has analyzed it, and the planner has no idea."""
-    apply(destination, changed("a", changes(range(50000), 1)))
+    """The planner would: it does not know how many more pieces of the file are to come."""
+    apply(destination, changed("a", changes(range(8000), 1)))
     destination.execute(
         "CREATE TABLE seen (jit text)",
         "CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN INSERT INTO public.seen SELECT"
@@ -90,7 +90,7 @@ def test_few_changes_do_not_read_the_whole_table(destination):
     apply(destination, changed("b", parts))
     ((_, after, fetched),) = destination.query(read)
     assert int(after) - int(before) < 10 and int(fetched) == 6000
-    assert destination.query("SELECT at, count(*) FROM orders GROUP BY 1 ORDER BY 1") == [("1", "45000"), ("2", "3000")]
+    assert destination.query("SELECT at, count(*) FROM orders GROUP BY 1 ORDER BY 1") == [("1", "3000"), ("2", "3000")]
     assert destination.query("SELECT DISTINCT jit FROM seen") == [("off",)]  # to compile it takes longer than to run it
 
 
