@@ -157,6 +157,20 @@ static json_t *key_schema(const Key *key)
     return schema;
 }
 
+/* What a connection must have at its top level it needs for files: other sources bring their tables along. */
+static void require_for_files(json_t *schema)
+{
+    json_t *required = json_incref(json_object_get(schema, "required")), *others = json_array();
+    for (size_t i = 0; connectors[ROLE_SOURCE][i]; i++)
+        if (connectors[ROLE_SOURCE][i]->operations)
+            json_array_append_new(others, json_string(connectors[ROLE_SOURCE][i]->type));
+    json_object_del(schema, "required");
+    json_object_set_new(schema, "if",
+                        json_pack("{s:[s], s:{s:{s:[s], s:{s:{s:o}}}}}", "required", "source", "properties", "source",
+                                  "required", "type", "properties", "type", "enum", others));
+    json_object_set_new(schema, "else", json_pack("{s:o}", "required", required));
+}
+
 json_t *config_schema(void)
 {
     const Key *tables[16] = { connection_keys, operation_keys };
@@ -170,5 +184,6 @@ json_t *config_schema(void)
     json_t *map = map_schema(tables, NULL);
     json_object_update(schema, map);
     json_decref(map);
+    require_for_files(schema);
     return schema;
 }
