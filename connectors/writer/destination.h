@@ -131,8 +131,8 @@ typedef struct Destination {
     /* In files of changes (write_mode cdc), TABLE has COLUMN_KEY on the columns that tell its rows apart, which the
      * table need not keep unique; ensure_table sees to an index on them, and file_begin deletes nothing. There write()
      * is given DELETE rows with only the keys' values, merge() ends these (every row of such a key is removed), and
-     * then INSERT rows as ever; both again and again, but a key comes once in a file, so that all of it may as well wait
-     * for commit(). */
+     * then INSERT rows as ever; both again and again, but a key comes once in a file, so that all of it may as well
+     * wait for commit(). */
 
     /* --- tables of operations; all NULL where `operations` has only INSERT ---
      *
