@@ -448,6 +448,15 @@ def test_a_name_that_would_be_a_pattern(draft, tmp_path):
     assert draft.load(printed) == [{"id": 1}]
 
 
+@pytest.mark.parametrize("name", ["sqlite_stat", "_wherry_files"])
+def test_names_that_no_table_may_have(draft, tmp_path, name):
+    file = tmp_path / f"{name}.csv"
+    file.write_text("id\n1\n")
+    printed = draft(file)
+    assert yaml.safe_load(printed)["dest_table"] == f"data_{name}"
+    assert draft.load(printed) == [{"id": 1}]
+
+
 @pytest.mark.parametrize(
     ["name", "content", "said"],
     [
