@@ -39,16 +39,30 @@ static int batch_begin(Writer *writer, Error *error)
         writer->sync_began_us = writer->batch.started_us;
     if (writer->ensured_count > 0)
         memset(writer->ensured, 0, writer->ensured_count * sizeof(*writer->ensured));
-    return writer->destination->begin(writer->handle, &writer->batch, error);
+    return writer->file_is_planned ? 0 : writer->destination->begin(writer->handle, &writer->batch, error);
+}
+
+/* What this batch would do: told once it is known to come to its end. */
+static int plan_tell(Writer *writer, Error *error)
+{
+    const char *at = (const char *)buffer_bytes(&writer->planned), *end = at + buffer_length(&writer->planned);
+    for (; at < end; at += strlen(at) + 1)
+        if (control_send(writer, &(Frame){ .type = FRAME_PLAN, .plan = { .statement = frame_text(at) } }, error) < 0)
+            return -1;
+    buffer_reset(&writer->planned);
+    writer->file_is_planned |= writer->batch.is_file;
+    return 0;
 }
 
 static int batch_commit(Writer *writer, const char *state, Error *error)
 {
     assert(writer->in_batch);
     writer->batch.state = state;
-    if (writer->destination->commit(writer->handle, &writer->batch, error) < 0)
+    if (!writer->file_is_planned && writer->destination->commit(writer->handle, &writer->batch, error) < 0)
         return -1;
     writer->in_batch = false;
+    if (writer->plan)
+        return plan_tell(writer, error);
     writer->known.sequence = writer->batch.sequence;
     writer->known.epoch = writer->batch.epoch;
     writer->known.updated_us = writer->batch.started_us + 1;
@@ -58,8 +72,9 @@ static int batch_commit(Writer *writer, const char *state, Error *error)
 
 void apply_abort(Writer *writer)
 {
-    if (writer->in_batch)
+    if (writer->in_batch && !writer->file_is_planned)
         writer->destination->abort(writer->handle);
+    buffer_reset(&writer->planned);
     writer->in_batch = false;
 }
 
@@ -69,6 +84,7 @@ void apply_clear(Writer *writer)
     changes_clear(writer);
     sequence_clear(&writer->sequence);
     committed_state_clear(&writer->known);
+    buffer_clear(&writer->planned);
     free(writer->ensured);
     free(writer->file_name);
     free(writer->deferred_state);
@@ -84,7 +100,7 @@ static int table_ensure(Writer *writer, uint16_t id, Error *error)
         memset(writer->ensured + writer->ensured_count, 0, (count - writer->ensured_count) * sizeof(*writer->ensured));
         writer->ensured_count = count;
     }
-    if (writer->ensured[id] == TABLE_READY)
+    if (writer->ensured[id] == TABLE_READY || writer->file_is_planned)
         return 0;
     Table visible = changes_visible(sequence_table(&writer->sequence, id));
     const Table *table = &visible;
@@ -194,6 +210,8 @@ static int commit_checkpoint(Writer *writer, Error *error)
     uint64_t rows = writer->batch.rows;
     if (batch_commit(writer, state, error) < 0)
         return -1;
+    if (writer->plan)
+        return 0;
     Frame frame = { .type = FRAME_COMMITTED,
                     .committed = { .sequence = writer->known.sequence, .rows = rows, .state = frame_text(state) } };
     return control_send(writer, &frame, error);
@@ -305,6 +323,9 @@ static int take_table(Writer *writer, const Frame *frame, Error *error)
 
 static int dispatch(Writer *writer, const Frame *frame, bool dropping, Error *error)
 {
+    if (writer->plan && (frame->type == FRAME_ROWS || frame->type == FRAME_TRUNCATE || frame->type == FRAME_CHECKPOINT))
+        return error_set(error, ERROR_INTERNAL, "the worker broke the protocol: frame %s in a plan",
+                         frame_type_name(frame->type));
     switch (frame->type) {
     case FRAME_TABLE:
         return dropping ? 0 : take_table(writer, frame, error);

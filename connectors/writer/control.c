@@ -21,6 +21,11 @@ int control_send(Writer *writer, const Frame *frame, Error *error)
     return channel_send(&writer->control, frame, error);
 }
 
+Buffer *writer_plan(Writer *writer)
+{
+    return writer->plan ? &writer->planned : NULL;
+}
+
 void writer_log(Writer *writer, int priority, const char *format, ...)
 {
     va_list arguments;

@@ -20,9 +20,10 @@
  * BEGIN's configuration for a writer stands at the top of daemon/wherryd/config.h. Two keys ask for something else than
  * a sync: {"get_state": true} answers OPENED and DONE; {"set_state": {…} or null} commits that state ("{}" for null)
  * under a new epoch and answers OPENED, COMMITTED, DONE. Neither reads the pipe. {"get_state": true} may be given
- * together with neither "files" nor a run id.
+ * together with neither "files" nor a run id. {"plan": true} reads the pipe and does nothing: see writer_plan().
  */
 #include <jansson.h>
+#include <string.h>
 
 #include "lib/formats/frame.h"
 #include "lib/formats/kind.h"
@@ -34,6 +35,22 @@ typedef struct Writer Writer; /* what the library offers to a destination */
  * for CANCEL. True: give up with ERROR_CANCELLED. Costs one clock reading when called too often. */
 bool writer_pulse(Writer *writer, const char *phase);
 void writer_log(Writer *writer, int priority, const char *format, ...) _public_printf_(3, 4);
+
+/* Where BEGIN says {"plan": true}: what takes the statements that would be executed (plan_add()). NULL: a sync.
+ *
+ * A destination that plans writes nothing and keeps nobody waiting: open() makes no file, connect() opens for reading
+ * alone where there is such a thing, begin() takes no lock that others would wait for. Then begin, describe and change,
+ * or ensure_table and file_begin, and commit are called as in a sync. Each goes the same way, but a statement that
+ * would change the schema (DDL, and what a change of it takes) is not executed but added, in the same order; there is
+ * one function for both, through which all of them go. What a sync would only read is read, what it would delete or
+ * insert is left out, and what it would make is not there. commit() adds what it would make, and rolls back. There are
+ * no rows, and of the files only the first is asked about. So that a plan has nothing to say where nothing changes, a
+ * statement that would change nothing (IF NOT EXISTS) is not executed either. */
+Buffer *writer_plan(Writer *writer);
+static inline void plan_add(Buffer *plan, const char *statement)
+{
+    buffer_append(plan, statement, strlen(statement) + 1);
+}
 
 typedef struct CommittedState {
     uint64_t sequence; /* 0: never written */
@@ -54,6 +71,7 @@ typedef struct Table {
 } Table;
 
 void table_clear(Table *table); /* for _cleanup_ too */
+Table table_copy(const Table *table);
 
 /* Flags of a Table and its columns that never come over the pipe. */
 enum { TABLE_HISTORY = 16 };
@@ -145,9 +163,8 @@ typedef struct Destination {
      * where it is in the primary key, COLUMN_REQUIRED where it is otherwise NOT NULL, COLUMN_INEXACT where marked. A
      * column of a type that no kind means, or a view, is an ERROR_CONFIGURATION that names it. */
     int (*describe)(void *destination, const char *name, Table *ret, bool *ret_found, Error *error);
-    /* Does CHANGE in the batch's transaction; TABLE is the table as it will be after all changes. Where PLAN is given,
-     * nothing is done, and the statements that would be are appended to it, each on one line that ends in ";\n". */
-    int (*change)(void *destination, const Table *table, const SchemaChange *change, Buffer *plan, Error *error);
+    /* Does CHANGE in the batch's transaction; TABLE is the table as it will be after all changes. */
+    int (*change)(void *destination, const Table *table, const SchemaChange *change, Error *error);
     /* Applies what write() was given since the last merge() for TABLE. Rows have a value for each column of TABLE; a
      * key comes once at most; within an operation rows are sorted by key, ascending (text and bytes by bytes). UPSERT:
      * the row replaces that of its key, or is new. Nothing is ABSENT. UPDATE: the row of that key, where there is one,

@@ -33,11 +33,17 @@ void operations_table(Writer *writer, uint16_t id)
         size_t count = id + 1u;
         writer->targets = xrealloc(writer->targets, count * sizeof(*writer->targets));
         writer->stale = xrealloc(writer->stale, count * sizeof(*writer->stale));
-        for (size_t i = writer->target_count; i < count; i++)
+        writer->declared = xrealloc(writer->declared, count * sizeof(*writer->declared));
+        for (size_t i = writer->target_count; i < count; i++) {
             writer->targets[i] = NULL;
+            writer->declared[i] = (Table){ 0 };
+        }
         writer->target_count = count;
     }
     writer->stale[id] = true;
+    const Table *stream = sequence_table(&writer->sequence, id);
+    if ((stream->flags & TABLE_DECLARED) && !writer->targets[id] && !writer->declared[id].name)
+        writer->declared[id] = table_copy(stream);
 }
 
 /* Two tables of the source that the destination takes for one. */
@@ -56,6 +62,26 @@ static int check_case(const Writer *writer, const Table *stream, Error *error)
     return 0;
 }
 
+/* What the source has declared is done as a step of its own, before anything that rows bring: so a plan, which has no
+ * rows, tells exactly what comes first. */
+static int target_make(Writer *writer, uint16_t id, const Table *stream, Error *error)
+{
+    bool drop = is_dropped(writer, stream->name);
+    _cleanup_(table_clear) Table declared = writer->declared[id];
+    writer->declared[id] = (Table){ 0 };
+    if (check_case(writer, stream, error) < 0)
+        return -1;
+    writer->batch_changed |= drop;
+    const Table *first = declared.name ? &declared : stream;
+    if (target_new(&writer->rules, first, drop, &writer->targets[id], error) < 0)
+        return -1;
+    if (!declared.name)
+        return 0;
+    return target_change(writer->targets[id], &writer->batch_changed, error) < 0
+               ? -1
+               : target_follow(writer->targets[id], stream, error);
+}
+
 static int target_get(Writer *writer, uint16_t id, Target **ret, Error *error)
 {
     assert(id < writer->target_count);
@@ -63,11 +89,7 @@ static int target_get(Writer *writer, uint16_t id, Target **ret, Error *error)
     Target *target = writer->targets[id];
     int r = 0;
     if (!target) {
-        bool drop = is_dropped(writer, stream->name);
-        if (check_case(writer, stream, error) < 0)
-            return -1;
-        r = target_new(&writer->rules, stream, drop, &writer->targets[id], error);
-        writer->batch_changed |= drop;
+        r = target_make(writer, id, stream, error);
     } else if (writer->stale[id]) {
         r = target_follow(target, stream, error);
     }
@@ -214,12 +236,16 @@ int operations_delete_unseen(Writer *writer, Error *error)
 
 void operations_reset(Writer *writer)
 {
-    for (size_t i = 0; i < writer->target_count; i++)
+    for (size_t i = 0; i < writer->target_count; i++) {
         target_free(writer->targets[i]);
+        table_clear(&writer->declared[i]);
+    }
     free(writer->targets);
     free(writer->stale);
     writer->aside = aside_free(writer->aside);
+    free(writer->declared);
     writer->targets = NULL;
     writer->stale = NULL;
+    writer->declared = NULL;
     writer->target_count = 0;
 }

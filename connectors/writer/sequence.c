@@ -60,6 +60,18 @@ void table_clear(Table *table)
     *table = (Table){ 0 };
 }
 
+Table table_copy(const Table *table)
+{
+    Table copy = { .id = table->id, .flags = table->flags, .name = xstrdup(table->name) };
+    copy.columns = xcalloc(table->column_count + 1, sizeof(*copy.columns));
+    for (; copy.column_count < table->column_count; copy.column_count++) {
+        FrameColumn *column = &copy.columns[copy.column_count];
+        *column = table->columns[copy.column_count];
+        column->name.data = xstrdup(column->name.data);
+    }
+    return copy;
+}
+
 static void sequence_table_clear(SequenceTable *table)
 {
     table_clear(&table->table);

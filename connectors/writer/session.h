@@ -33,6 +33,10 @@ struct Writer {
     uint64_t rows_seen;
     uint64_t rows_committed;
 
+    bool plan;            /* nothing is to be done, only said: */
+    Buffer planned;       /* statements of the open batch, each with its NUL */
+    bool file_is_planned; /* a file was: those after it find the table as it leaves it */
+
     /* operations.c: outside files */
     TargetRules rules;
     const json_t *drop_tables; /* names, borrowed; NULL: none */
@@ -42,6 +46,7 @@ struct Writer {
     Aside *aside;           /* NULL: nothing can be set aside */
     Target **targets;       /* per table; NULL: not needed yet */
     bool *stale;            /* per table: the worker has described it since */
+    Table *declared;        /* per table, until it is looked at: as the worker described it first */
     size_t target_count;
     bool batch_changed; /* something was done in the open batch */
     int64_t sync_began_us;

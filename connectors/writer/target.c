@@ -501,18 +501,19 @@ int target_rows(Target *target, const Table *stream, const Frame *rows, uint64_t
 
 /* --- changing the table --- */
 
-static int do_change(Target *target, SchemaChangeType type, size_t column, Buffer *plan, Error *error)
+static int do_change(Target *target, SchemaChangeType type, size_t column, Error *error)
 {
     SchemaChange change = { .type = type, .column = column };
     if (type == SCHEMA_WIDEN)
         change.from = target->columns[column].there;
-    int r = target->rules->destination->change(target->rules->handle, &target->live, &change, plan, error);
-    if (r == 0 && !plan && target->rules->changed && type != SCHEMA_INEXACT)
+    if (target->rules->destination->change(target->rules->handle, &target->live, &change, error) < 0)
+        return -1;
+    if (target->rules->changed && type != SCHEMA_INEXACT)
         target->rules->changed(target->live.name, target->rules->userdata);
-    return r;
+    return 0;
 }
 
-static int change_column(Target *target, size_t i, Buffer *plan, bool *ret_changed, Error *error)
+static int change_column(Target *target, size_t i, bool *ret_changed, Error *error)
 {
     TargetColumn *column = &target->columns[i];
     const FrameColumn *live = &target->live.columns[i];
@@ -521,46 +522,37 @@ static int change_column(Target *target, size_t i, Buffer *plan, bool *ret_chang
                                                                                            : SCHEMA_WIDEN;
     if (type != 0) {
         *ret_changed = true;
-        if (do_change(target, type, i, plan, error) < 0)
+        if (do_change(target, type, i, error) < 0)
             return -1;
     }
     /* A mark says something only while the column is one of whole numbers. */
     if ((live->flags & COLUMN_INEXACT) && !column->marked && kind_is_whole(column_kind(live))) {
         *ret_changed = true;
-        if (do_change(target, SCHEMA_INEXACT, i, plan, error) < 0)
+        if (do_change(target, SCHEMA_INEXACT, i, error) < 0)
             return -1;
-        if (!plan)
-            column->marked = true;
+        column->marked = true;
     }
     return 0;
 }
 
-static int change_table(Target *target, Buffer *plan, bool *ret_changed, Error *error)
+int target_change(Target *target, bool *ret_changed, Error *error)
 {
     bool is_new = !target->there;
     if (is_new && target->live.column_count == 0)
         return 0;
     if (is_new) {
         *ret_changed = true;
-        if (do_change(target, SCHEMA_CREATE, 0, plan, error) < 0)
+        if (do_change(target, SCHEMA_CREATE, 0, error) < 0)
             return -1;
     }
     for (size_t i = 0; i < target->live.column_count; i++) {
-        if (change_column(target, i, plan, ret_changed, error) < 0)
+        if (change_column(target, i, ret_changed, error) < 0)
             return -1;
     }
-    if (plan)
-        return 0;
     for (size_t i = 0; i < target->live.column_count; i++)
         target->columns[i].there = column_kind(&target->live.columns[i]);
     target->there = true;
     return 0;
-}
-
-int target_plan(Target *target, Buffer *plan, Error *error)
-{
-    bool changed = false;
-    return change_table(target, plan, &changed, error);
 }
 
 /* --- flushing --- */
@@ -777,7 +769,7 @@ void target_forget(Target *target)
 
 int target_flush(Target *target, Aside *aside, const Batch *batch, bool *ret_changed, Error *error)
 {
-    if (change_table(target, NULL, ret_changed, error) < 0 ||
+    if (target_change(target, ret_changed, error) < 0 ||
         (aside && flush_aside(target, aside, batch, ret_changed, error) < 0))
         return -1;
     if (target->rows.row_count == 0)

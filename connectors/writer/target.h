@@ -70,6 +70,6 @@ void target_forget(Target *target);
 int target_flush(Target *target, Aside *aside, const Batch *batch, bool *ret_changed, Error *error);
 /* After a flush: soft-deletes the rows last written before BEFORE_US. */
 int target_soft_delete(Target *target, const Batch *batch, int64_t before_us, Error *error);
-/* The statements that target_flush() would execute to change the table. */
-int target_plan(Target *target, Buffer *plan, Error *error);
+/* Changes the table alone, as target_flush() begins. RET_CHANGED is set where something was done. */
+int target_change(Target *target, bool *ret_changed, Error *error);
 size_t target_memory(const Target *target);

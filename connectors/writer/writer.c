@@ -97,6 +97,7 @@ static int receive_begin(Writer *writer, Begin *ret, Error *error)
     const char *run_id = json_string_value(json_object_get(configuration, "run_id"));
     writer->run_id = run_id ? run_id : "";
     writer->files = json_is_true(json_object_get(configuration, "files"));
+    writer->plan = json_is_true(json_object_get(configuration, "plan"));
     receive_rules(writer, configuration);
     writer->commit_interval_ms = (int64_t)number_of(configuration, "commit_interval", DEFAULT_COMMIT_INTERVAL_S) * 1000;
     return 0;
@@ -141,9 +142,9 @@ static int open_destination(Writer *writer, const Begin *begin, Error *error)
     const Destination *destination = writer->destination;
     SandboxPolicy policy = { .network = SANDBOX_NETWORK_NONE };
     if (destination->open(&writer->handle, writer, begin->configuration, &policy, error) < 0 ||
-        (begin->changes && changes_open(writer, error) < 0))
+        (begin->changes && !writer->plan && changes_open(writer, error) < 0))
         return -1;
-    if (!writer->files)
+    if (!writer->files && !writer->plan)
         operations_open(writer);
     if (enter_sandbox(writer, begin, &policy, error) < 0 || destination->connect(writer->handle, error) < 0 ||
         destination->read_state(writer->handle, &writer->known, error) < 0)

@@ -124,6 +124,7 @@ static const Layout layouts[_FRAME_TYPE_MAX] = {
                             { FIELD_TEXT, AT(file_done.error), 0 } } },
     [FRAME_DONE] = { "DONE", 2, { { FIELD_U64, AT(done.rows), 0 }, { FIELD_U64, AT(done.bytes), 0 } } },
     [FRAME_FILE_RETIRED] = { "FILE_RETIRED", 1, { { FIELD_HASH, AT(file_retired.hash), 0 } } },
+    [FRAME_PLAN] = { "PLAN", 1, { { FIELD_TEXT, AT(plan.statement), 0 } } },
 };
 
 const char *frame_type_name(FrameType type)

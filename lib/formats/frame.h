@@ -20,7 +20,7 @@
  * On the sockets, writer ↔ daemon ↔ worker; each program's first frame is HELLO, the daemon's first is BEGIN:
  *
  *     daemon → writer   BEGIN, FILE_SEEN (a question), CANCEL, WORKER_GONE
- *     writer → daemon   HELLO, OPENED, FILE_VERDICT, FILE_DONE, TAKEN, COMMITTED, LOG, PROGRESS, ERROR, DONE
+ *     writer → daemon   HELLO, OPENED, FILE_VERDICT, FILE_DONE, TAKEN, COMMITTED, PLAN, LOG, PROGRESS, ERROR, DONE
  *     daemon → worker   BEGIN, FILE_VERDICT, FILE_DONE (the writer's, passed on), TAKEN, CANCEL
  *     worker → daemon   HELLO, FILE_SEEN, FILE_NOTE, FILE_RETIRED, LOG, PROGRESS, ERROR, DONE
  *
@@ -70,6 +70,7 @@ typedef enum FrameType {
     FRAME_FILE_DONE,
     FRAME_DONE,
     FRAME_FILE_RETIRED,
+    FRAME_PLAN,
     _FRAME_TYPE_MAX,
 } FrameType;
 
@@ -219,6 +220,9 @@ typedef struct Frame {
         struct {
             uint8_t hash[SHA256_SIZE]; /* of the file whose quarantined rows, by order of a user, are loaded now */
         } file_retired;
+        struct {
+            FrameText statement; /* that would be executed, without its ";" */
+        } plan;
         struct {
             uint64_t rows;  /* worker: sent; writer: committed */
             uint64_t bytes; /* worker: source bytes read; writer: 0 */

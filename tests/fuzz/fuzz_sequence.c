@@ -142,11 +142,11 @@ static void add_column(Table *table, const FrameColumn *column)
     copy_column(table, column);
 }
 
-static int memory_change(void *destination, const Table *table, const SchemaChange *change, Buffer *plan, Error *error)
+static int memory_change(void *destination, const Table *table, const SchemaChange *change, Error *error)
 {
     Memory *memory = destination;
     Table *is = memory_table(memory, table->name);
-    assert(memory->in_batch && !plan && change->column < table->column_count);
+    assert(memory->in_batch && change->column < table->column_count);
     if (outcome(memory, error) < 0)
         return -1;
     const FrameColumn *column = &table->columns[change->column];

@@ -121,6 +121,9 @@ static size_t sample_frames(Frame ret[_FRAME_TYPE_MAX])
         case FRAME_FILE_RETIRED:
             fill_hash(frame.file_retired.hash, 5);
             break;
+        case FRAME_PLAN:
+            frame.plan.statement = text("CREATE TABLE t (a INTEGER)");
+            break;
         case FRAME_DONE:
             frame.done.rows = 1;
             frame.done.bytes = 2;

@@ -74,7 +74,8 @@ static int open_folder(DuckDb *self, Error *error)
     self->folder_fd = open(self->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (self->folder_fd < 0)
         return error_set_errno(error, ERROR_TEMPORARY, errno, "cannot open the folder of database \"%s\"", self->path);
-    self->sandbox_paths[0] = (SandboxPath){ self->folder, SANDBOX_READ | SANDBOX_WRITE | SANDBOX_CREATE };
+    self->sandbox_paths[0] =
+        (SandboxPath){ self->folder, self->plan ? SANDBOX_READ : SANDBOX_READ | SANDBOX_WRITE | SANDBOX_CREATE };
     /* DuckDB looks for its group's limits, and ends the process where such a file is there and cannot be read. */
     self->sandbox_paths[1] = (SandboxPath){ "/proc/self/cgroup", SANDBOX_READ };
     self->sandbox_paths[2] = (SandboxPath){ "/sys/fs/cgroup", SANDBOX_READ };
@@ -105,6 +106,7 @@ int duck_open(void **ret, Writer *writer, const json_t *configuration, SandboxPo
     DuckDb *self = xcalloc(1, sizeof(*self));
     *ret = self;
     self->writer = writer;
+    self->plan = writer_plan(writer);
     self->folder_fd = -1;
     self->connection_name = xstrdup(json_string_value(json_object_get(configuration, "connection")));
     self->truncate = mode && strcmp(mode, "truncate") == 0;
@@ -250,14 +252,14 @@ static int fail_text(DuckDb *self, const char *message, const char *attempt, Err
 
 /* --- opening --- */
 
-static int set_options(DuckDb *self, duckdb_config config, Error *error)
+static int set_options(DuckDb *self, const char *path, duckdb_config config, Error *error)
 {
     _cleanup_(freep) char *memory = xasprintf("%lluKiB", (unsigned long long)(self->memory_limit >> 10));
     _cleanup_(freep) char *threads = xasprintf("%u", self->threads);
     const struct {
         const char *name, *value;
     } options[] = {
-        { "access_mode", "READ_WRITE" },
+        { "access_mode", path && self->plan ? "READ_ONLY" : "READ_WRITE" },
         { "memory_limit", memory },
         { "threads", threads },
         { "enable_external_access", "false" },
@@ -273,6 +275,7 @@ static int set_options(DuckDb *self, duckdb_config config, Error *error)
     return 0;
 }
 
+/* PATH NULL: an empty database in memory. */
 static int open_file(DuckDb *self, const char *path, Error *error)
 {
     const DuckdbLibrary *library = self->library;
@@ -280,7 +283,7 @@ static int open_file(DuckDb *self, const char *path, Error *error)
     if (library->create_config(&config) != DuckDBSuccess)
         return error_set(error, ERROR_INTERNAL, "DuckDB cannot start");
     char *message = NULL;
-    int r = set_options(self, config, error);
+    int r = set_options(self, path, config, error);
     if (r == 0 && library->open_ext(path, &self->database, config, &message) != DuckDBSuccess)
         r = fail_text(self, message, "open it", error);
     library->free(message);
@@ -310,9 +313,9 @@ static int make_database(DuckDb *self, Error *error)
     return 0;
 }
 
-static int open_database(DuckDb *self, Error *error)
+static int open_database(DuckDb *self, const char *path, Error *error)
 {
-    if (open_file(self, self->path, error) < 0)
+    if (open_file(self, path, error) < 0)
         return -1;
     if (self->library->connect(self->database, &self->connection) != DuckDBSuccess)
         return error_set(error, ERROR_INTERNAL, "DuckDB cannot connect to its own database");
@@ -356,8 +359,17 @@ int duck_use_schema(DuckDb *self, bool create, Error *error)
     _cleanup_(freep) char *qualified = buffer_take_string(&name);
     _cleanup_(freep) char *make = xasprintf("CREATE SCHEMA %s", qualified);
     _cleanup_(freep) char *use = xasprintf("USE %s", qualified);
-    if ((!exists && duck_execute(self, make, "create its schema", error) < 0) ||
-        duck_execute(self, use, "use its schema", error) < 0)
+    if (!exists && duck_ddl(self, make, "create its schema", error) < 0)
+        return -1;
+    if (self->plan && strcmp(self->schema, "main") != 0) {
+        free(self->use);
+        self->use = xstrdup(use);
+    }
+    if (self->plan && (!exists || self->missing)) {
+        self->schema_used = exists;
+        return 0;
+    }
+    if (duck_execute(self, use, "use its schema", error) < 0)
         return -1;
     self->schema_used = true;
     self->schema_made = !exists;
@@ -367,11 +379,19 @@ int duck_use_schema(DuckDb *self, bool create, Error *error)
 int duck_open_database(DuckDb *self, bool create, Error *error)
 {
     struct stat status;
-    bool missing = stat(self->path, &status) < 0 && errno == ENOENT;
-    if (missing && !create)
+    bool missing = stat(self->path, &status) < 0 && errno == ENOENT, look = missing && self->plan;
+    if (missing && !create && !look)
         return 0;
-    if ((missing && make_database(self, error) < 0) || open_database(self, error) < 0 || read_catalog(self, error) < 0)
+    if ((missing && !look && make_database(self, error) < 0) ||
+        open_database(self, look ? NULL : self->path, error) < 0 || read_catalog(self, error) < 0)
         return -1;
+    self->missing = look;
+    if (look) {
+        /* As DuckDB would call it. */
+        const char *name = strrchr(self->path, '/') + 1;
+        free(self->catalog);
+        self->catalog = xstrndup(name, strcspn(name, "."));
+    }
     return duck_use_schema(self, false, error);
 }
 
@@ -396,6 +416,7 @@ void duck_close(void *destination)
     free(self->folder);
     free(self->schema);
     free(self->catalog);
+    free(self->use);
     free(self);
 }
 
@@ -490,6 +511,17 @@ int duck_run(DuckDb *self, const char *sql, const Parameter *parameters, size_t 
 int duck_execute(DuckDb *self, const char *sql, const char *attempt, Error *error)
 {
     return duck_run(self, sql, NULL, 0, NULL, attempt, error);
+}
+
+int duck_ddl(DuckDb *self, const char *sql, const char *attempt, Error *error)
+{
+    if (!self->plan)
+        return duck_execute(self, sql, attempt, error);
+    if (self->use)
+        plan_add(self->plan, self->use);
+    free(take_ptr(self->use));
+    plan_add(self->plan, sql);
+    return 0;
 }
 
 int duck_query(DuckDb *self, const char *sql, const Parameter *parameters, size_t count, Rows *ret, const char *attempt,

@@ -131,7 +131,7 @@ static int create_table(DuckDb *self, const Table *table, Error *error)
     }
     buffer_append_string(&sql, "\"" COLUMN_HASH "\" VARCHAR NOT NULL, \"" COLUMN_TIME "\" TIMESTAMP NOT NULL)");
     _cleanup_(freep) char *text = buffer_take_string(&sql);
-    return duck_execute(self, text, "create a table", error);
+    return duck_ddl(self, text, "create a table", error);
 }
 
 static Sink *sink_of(DuckDb *self, uint16_t id)
@@ -181,7 +181,7 @@ int duck_file_begin(void *destination, const Table *table, const Batch *batch, E
     DuckDb *self = destination;
     _cleanup_(buffer_clear) Buffer sql = { 0 };
     self->batch = batch;
-    if (self->cdc)
+    if (self->cdc || self->plan)
         return 0; /* see duck_merge_file() */
     buffer_append_string(&sql, "DELETE FROM ");
     duck_quote(&sql, table->name);

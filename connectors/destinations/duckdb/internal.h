@@ -55,6 +55,9 @@ typedef struct KeyedTable KeyedTable; /* keyed.h */
 
 typedef struct DuckDb {
     Writer *writer;
+    Buffer *plan; /* takes what would be executed; NULL: a sync */
+    bool missing; /* in a plan: there is no database, but an empty one in memory */
+    char *use;    /* in a plan: what is to be said before the first statement; NULL: nothing, or it was */
     const DuckdbLibrary *library; /* owned */
     char *connection_name;        /* owned, as all strings here */
     bool truncate, cdc;           /* write_mode */
@@ -98,6 +101,8 @@ int duck_fail(DuckDb *self, duckdb_error_type type, const char *message, const c
 int duck_run(DuckDb *self, const char *sql, const Parameter *parameters, size_t count, uint64_t *ret_changed,
              const char *attempt, Error *error);
 int duck_execute(DuckDb *self, const char *sql, const char *attempt, Error *error);
+/* Executes SQL, which changes the schema, or tells it in a plan. */
+int duck_ddl(DuckDb *self, const char *sql, const char *attempt, Error *error);
 int duck_query(DuckDb *self, const char *sql, const Parameter *parameters, size_t count, Rows *ret, const char *attempt,
                Error *error);
 bool rows_next(Rows *rows);                           /* to be called before the first, too */

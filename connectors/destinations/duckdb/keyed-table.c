@@ -30,14 +30,6 @@ static void add_column(Table *table, const FrameColumn *column)
         (FrameText){ xstrndup(column->name.data, column->name.length), column->name.length };
 }
 
-Table duck_copy_table(const Table *table)
-{
-    Table copy = { .flags = table->flags, .name = xstrdup(table->name) };
-    for (size_t i = 0; i < table->column_count; i++)
-        add_column(&copy, &table->columns[i]);
-    return copy;
-}
-
 /* --- what is known --- */
 
 KeyedTable *duck_keyed(DuckDb *self, const char *name)
@@ -151,7 +143,7 @@ int duck_describe(void *destination, const char *name, Table *ret, bool *ret_fou
     _cleanup_(table_clear) Table table = { .name = xstrdup(there) };
     if (read_columns(self, &table, error) < 0 || (self->own_tables && read_facts(self, &table, error) < 0))
         return -1;
-    keyed->current = duck_copy_table(&table);
+    keyed->current = table_copy(&table);
     *ret = table;
     table = (Table){ 0 };
     *ret_found = true;
@@ -261,14 +253,10 @@ static int is_bound(DuckDb *self, const char *table, bool *ret, Error *error)
 
 /* --- statements: run, or told --- */
 
-static int run_statement(DuckDb *self, Buffer *sql, Buffer *plan, Error *error)
+static int run_statement(DuckDb *self, Buffer *sql, Error *error)
 {
     _cleanup_(freep) char *text = buffer_take_string(sql);
-    if (!plan)
-        return duck_execute(self, text, "change a table", error);
-    buffer_append_string(plan, text);
-    buffer_append_string(plan, ";\n");
-    return 0;
+    return duck_ddl(self, text, "change a table", error);
 }
 
 static void put_declared(Buffer *sql, const FrameColumn *column)
@@ -280,7 +268,7 @@ static void put_declared(Buffer *sql, const FrameColumn *column)
 }
 
 /* Makes TABLE under NAME, with what EXTRA has besides. */
-static int create(DuckDb *self, const Table *table, const char *name, const Extra *extra, Buffer *plan, Error *error)
+static int create(DuckDb *self, const Table *table, const char *name, const Extra *extra, Error *error)
 {
     _cleanup_(buffer_clear) Buffer sql = { 0 };
     buffer_append_string(&sql, "CREATE TABLE ");
@@ -294,17 +282,17 @@ static int create(DuckDb *self, const Table *table, const char *name, const Extr
     if (extra)
         buffer_append(&sql, buffer_bytes(&extra->constraints), buffer_length(&extra->constraints));
     buffer_append_string(&sql, ")");
-    return run_statement(self, &sql, plan, error);
+    return run_statement(self, &sql, error);
 }
 
-static int make_afterwards(DuckDb *self, const Extra *extra, Buffer *plan, Error *error)
+static int make_afterwards(DuckDb *self, const Extra *extra, Error *error)
 {
     const char *at = (const char *)buffer_bytes(&extra->afterwards), *end = at + buffer_length(&extra->afterwards);
     for (; at < end; at += strlen(at) + 1) {
         _cleanup_(buffer_clear) Buffer sql = { 0 };
         size_t n = strlen(at);
         buffer_append(&sql, at, n - (n > 0 && at[n - 1] == ';'));
-        if (run_statement(self, &sql, plan, error) < 0)
+        if (run_statement(self, &sql, error) < 0)
             return -1;
     }
     return 0;
@@ -314,11 +302,11 @@ static int make_afterwards(DuckDb *self, const Extra *extra, Buffer *plan, Error
 
 /* NEXT has the columns of the table, of which WIDENED was FROM, and one more at the end where ADDED. */
 static int recreate(DuckDb *self, const char *name, const Table *next, size_t widened, Kind from, bool added,
-                    Buffer *plan, Error *error)
+                    Error *error)
 {
     _cleanup_(extra_clear) Extra extra = { 0 };
     _cleanup_(buffer_clear) Buffer sql = { 0 };
-    if (read_extra(self, name, &extra, error) < 0 || create(self, next, NEW_TABLE, &extra, plan, error) < 0)
+    if (read_extra(self, name, &extra, error) < 0 || create(self, next, NEW_TABLE, &extra, error) < 0)
         return -1;
     buffer_append_string(&sql, "INSERT INTO \"" NEW_TABLE "\" SELECT ");
     for (size_t i = 0; i < next->column_count; i++) {
@@ -334,15 +322,15 @@ static int recreate(DuckDb *self, const char *name, const Table *next, size_t wi
     }
     buffer_append_string(&sql, " FROM ");
     duck_quote(&sql, name);
-    if (run_statement(self, &sql, plan, error) < 0)
+    if (run_statement(self, &sql, error) < 0)
         return -1;
     buffer_append_string(&sql, "DROP TABLE ");
     duck_quote(&sql, name);
-    if (run_statement(self, &sql, plan, error) < 0)
+    if (run_statement(self, &sql, error) < 0)
         return -1;
     buffer_append_string(&sql, "ALTER TABLE \"" NEW_TABLE "\" RENAME TO ");
     duck_quote(&sql, name);
-    return run_statement(self, &sql, plan, error) < 0 ? -1 : make_afterwards(self, &extra, plan, error);
+    return run_statement(self, &sql, error) < 0 ? -1 : make_afterwards(self, &extra, error);
 }
 
 static void put_alter(Buffer *sql, const char *name)
@@ -351,21 +339,21 @@ static void put_alter(Buffer *sql, const char *name)
     duck_quote(sql, name);
 }
 
-static int add(DuckDb *self, KeyedTable *keyed, const FrameColumn *column, Buffer *plan, Error *error)
+static int add(DuckDb *self, KeyedTable *keyed, const FrameColumn *column, Error *error)
 {
     add_column(&keyed->current, column);
     if (keyed->state == TABLE_DIRTY) {
         keyed->state = TABLE_OWN;
-        return recreate(self, keyed->name, &keyed->current, SIZE_MAX, (Kind){ 0 }, true, plan, error);
+        return recreate(self, keyed->name, &keyed->current, SIZE_MAX, (Kind){ 0 }, true, error);
     }
     _cleanup_(buffer_clear) Buffer sql = { 0 };
     put_alter(&sql, keyed->name);
     buffer_append_string(&sql, " ADD COLUMN ");
     put_declared(&sql, column);
-    return run_statement(self, &sql, plan, error);
+    return run_statement(self, &sql, error);
 }
 
-static int widen(DuckDb *self, KeyedTable *keyed, const FrameColumn *column, Kind from, Buffer *plan, Error *error)
+static int widen(DuckDb *self, KeyedTable *keyed, const FrameColumn *column, Kind from, Error *error)
 {
     size_t i = 0;
     while (i < keyed->current.column_count && strcasecmp(keyed->current.columns[i].name.data, column->name.data) != 0)
@@ -379,7 +367,8 @@ static int widen(DuckDb *self, KeyedTable *keyed, const FrameColumn *column, Kin
     is->type = to.type;
     is->precision = to.precision;
     is->scale = to.scale;
-    if (!plan && duck_is_any_decimal(from) && set_fact(self, keyed->name, is->name.data, "decimal", false, error) < 0)
+    if (!self->plan && duck_is_any_decimal(from) &&
+        set_fact(self, keyed->name, is->name.data, "decimal", false, error) < 0)
         return -1;
     if (strcmp(duck_declaration(from, old), duck_declaration(to, new)) == 0)
         return 0;
@@ -388,7 +377,7 @@ static int widen(DuckDb *self, KeyedTable *keyed, const FrameColumn *column, Kin
         return -1;
     if (keyed->state == TABLE_DIRTY || bound) {
         keyed->state = TABLE_OWN;
-        return recreate(self, keyed->name, &keyed->current, i, from, false, plan, error);
+        return recreate(self, keyed->name, &keyed->current, i, from, false, error);
     }
     _cleanup_(buffer_clear) Buffer sql = { 0 };
     put_alter(&sql, keyed->name);
@@ -396,26 +385,26 @@ static int widen(DuckDb *self, KeyedTable *keyed, const FrameColumn *column, Kin
     duck_quote(&sql, is->name.data);
     buffer_printf(&sql, " TYPE %s USING ", new);
     duck_put_widened(&sql, is->name.data, from, to);
-    return run_statement(self, &sql, plan, error);
+    return run_statement(self, &sql, error);
 }
 
-static int make(DuckDb *self, KeyedTable *keyed, const Table *table, Buffer *plan, Error *error)
+static int make(DuckDb *self, KeyedTable *keyed, const Table *table, Error *error)
 {
     table_clear(&keyed->current);
-    keyed->current = duck_copy_table(table);
+    keyed->current = table_copy(table);
     keyed->state = TABLE_OWN;
-    if (create(self, table, table->name, NULL, plan, error) < 0)
+    if (create(self, table, table->name, NULL, error) < 0)
         return -1;
     /* somebody may have dropped the table that had this name before */
-    if (!plan && forget_facts(self, keyed->name, error) < 0)
+    if (!self->plan && forget_facts(self, keyed->name, error) < 0)
         return -1;
-    for (size_t i = 0; !plan && i < table->column_count; i++)
+    for (size_t i = 0; !self->plan && i < table->column_count; i++)
         if (set_facts(self, keyed->name, &table->columns[i], error) < 0)
             return -1;
     return 0;
 }
 
-int duck_change(void *destination, const Table *table, const SchemaChange *change, Buffer *plan, Error *error)
+int duck_change(void *destination, const Table *table, const SchemaChange *change, Error *error)
 {
     DuckDb *self = destination;
     KeyedTable *keyed = duck_keyed(self, table->name);
@@ -423,17 +412,17 @@ int duck_change(void *destination, const Table *table, const SchemaChange *chang
     int r = 0;
     switch (change->type) {
     case SCHEMA_CREATE:
-        return make(self, keyed, table, plan, error);
+        return make(self, keyed, table, error);
     case SCHEMA_ADD:
-        r = add(self, keyed, column, plan, error);
+        r = add(self, keyed, column, error);
         break;
     case SCHEMA_WIDEN:
-        r = widen(self, keyed, column, change->from, plan, error);
+        r = widen(self, keyed, column, change->from, error);
         break;
     case SCHEMA_INEXACT:
         break;
     }
-    return r < 0 || plan ? r : set_facts(self, keyed->name, column, error);
+    return r < 0 || self->plan ? r : set_facts(self, keyed->name, column, error);
 }
 
 int duck_drop(void *destination, const char *name, Error *error)
@@ -442,7 +431,7 @@ int duck_drop(void *destination, const char *name, Error *error)
     _cleanup_(buffer_clear) Buffer sql = { 0 };
     buffer_append_string(&sql, "DROP TABLE IF EXISTS ");
     duck_quote(&sql, name);
-    if (run_statement(self, &sql, NULL, error) < 0)
+    if (run_statement(self, &sql, error) < 0)
         return -1;
     table_clear(&duck_keyed(self, name)->current);
     return forget_facts(self, name, error);

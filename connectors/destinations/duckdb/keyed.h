@@ -28,9 +28,8 @@ void duck_put_widened(Buffer *sql, const char *column, Kind from, Kind to);
 
 /* --- keyed-table.c --- */
 KeyedTable *duck_keyed(DuckDb *self, const char *name); /* made where it is not there yet */
-Table duck_copy_table(const Table *table);
 int duck_describe(void *destination, const char *name, Table *ret, bool *ret_found, Error *error);
-int duck_change(void *destination, const Table *table, const SchemaChange *change, Buffer *plan, Error *error);
+int duck_change(void *destination, const Table *table, const SchemaChange *change, Error *error);
 int duck_drop(void *destination, const char *name, Error *error);
 void duck_keyed_committed(DuckDb *self);
 void duck_keyed_reset(DuckDb *self);

@@ -18,26 +18,32 @@
 #include "connectors/destinations/duckdb/keyed.h"
 #include "lib/basics/clock.h"
 
-static const char *const own_tables[] = {
-    "CREATE TABLE IF NOT EXISTS _wherry_state (connection VARCHAR PRIMARY KEY, sequence BIGINT NOT NULL,"
-    " epoch BIGINT NOT NULL, run_id VARCHAR NOT NULL, state VARCHAR NOT NULL, updated_at TIMESTAMP NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS _wherry_files (connection VARCHAR, content_hash VARCHAR, name VARCHAR NOT NULL,"
-    " row_count BIGINT NOT NULL, run_id VARCHAR NOT NULL, committed_at TIMESTAMP NOT NULL,"
-    " PRIMARY KEY (connection, content_hash))",
-    "CREATE TABLE IF NOT EXISTS _wherry_tables (table_name VARCHAR PRIMARY KEY, connection VARCHAR NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS _wherry_columns (table_name VARCHAR, column_name VARCHAR, fact VARCHAR,"
-    " PRIMARY KEY (table_name, column_name, fact))",
+static const struct {
+    const char *name, *sql;
+} own_tables[] = {
+    { "_wherry_state",
+      "CREATE TABLE IF NOT EXISTS _wherry_state (connection VARCHAR PRIMARY KEY, sequence BIGINT NOT NULL,"
+      " epoch BIGINT NOT NULL, run_id VARCHAR NOT NULL, state VARCHAR NOT NULL, updated_at TIMESTAMP NOT NULL)" },
+    { "_wherry_files",
+      "CREATE TABLE IF NOT EXISTS _wherry_files (connection VARCHAR, content_hash VARCHAR, name VARCHAR NOT NULL,"
+      " row_count BIGINT NOT NULL, run_id VARCHAR NOT NULL, committed_at TIMESTAMP NOT NULL,"
+      " PRIMARY KEY (connection, content_hash))" },
+    { "_wherry_tables",
+      "CREATE TABLE IF NOT EXISTS _wherry_tables (table_name VARCHAR PRIMARY KEY, connection VARCHAR NOT NULL)" },
+    { "_wherry_columns", "CREATE TABLE IF NOT EXISTS _wherry_columns (table_name VARCHAR, column_name VARCHAR,"
+                         " fact VARCHAR, PRIMARY KEY (table_name, column_name, fact))" },
 };
 
-static int find_own_tables(DuckDb *self, Error *error)
+static int has_table(DuckDb *self, const char *name, bool *ret, Error *error)
 {
     _cleanup_(rows_clear) Rows rows = { 0 };
+    const Parameter parameters[] = { TEXT_PARAMETER(self->schema), TEXT_PARAMETER(name) };
     if (duck_query(self,
                    "SELECT 1 FROM duckdb_tables() WHERE database_name = current_database() AND schema_name = $1"
-                   " AND table_name = '_wherry_state'",
-                   &TEXT_PARAMETER(self->schema), 1, &rows, "read it", error) < 0)
+                   " AND table_name = $2",
+                   parameters, ELEMENTSOF(parameters), &rows, "read it", error) < 0)
         return -1;
-    self->own_tables = rows_next(&rows);
+    *ret = rows_next(&rows);
     return 0;
 }
 
@@ -50,7 +56,7 @@ typedef struct StateRow {
 static int read_row(DuckDb *self, StateRow *ret_row, CommittedState *ret, Error *error)
 {
     *ret_row = (StateRow){ 0 };
-    if (!self->schema_used || find_own_tables(self, error) < 0)
+    if (!self->schema_used || has_table(self, "_wherry_state", &self->own_tables, error) < 0)
         return self->schema_used ? -1 : 0;
     if (!self->own_tables)
         return 0;
@@ -114,10 +120,13 @@ static int make_own_tables(DuckDb *self, Error *error)
 {
     if (!self->schema_used && duck_use_schema(self, true, error) < 0)
         return -1;
-    for (size_t i = 0; i < ELEMENTSOF(own_tables); i++)
-        if (duck_execute(self, own_tables[i], "create its own tables", error) < 0)
+    for (size_t i = 0; i < ELEMENTSOF(own_tables); i++) {
+        bool found;
+        if (has_table(self, own_tables[i].name, &found, error) < 0 ||
+            (!found && duck_ddl(self, own_tables[i].sql, "create its own tables", error) < 0))
             return -1;
-    self->own_tables = true; /* in this transaction: the first batch, too, takes its tables */
+    }
+    self->own_tables |= !self->plan; /* in this transaction: the first batch, too, takes its tables */
     return 0;
 }
 
@@ -144,6 +153,8 @@ int duck_begin(void *destination, const Batch *batch, Error *error)
 
 int duck_own_table(DuckDb *self, const char *name, bool take, Error *error)
 {
+    if (self->plan && !self->own_tables)
+        return 0;
     _cleanup_(rows_clear) Rows rows = { 0 };
     if (duck_query(self, "SELECT table_name, connection FROM _wherry_tables WHERE lower(table_name) = lower($1)",
                    &TEXT_PARAMETER(name), 1, &rows, "look for a table's owner", error) < 0)
@@ -159,7 +170,7 @@ int duck_own_table(DuckDb *self, const char *name, bool take, Error *error)
                          "choose another table, or delete its row in _wherry_tables",
                          name, self->path, owner ? owner : "", self->connection_name);
     }
-    if (!take)
+    if (!take || self->plan)
         return 0;
     const Parameter parameters[] = { TEXT_PARAMETER(name), TEXT_PARAMETER(self->connection_name) };
     return duck_run(self, "INSERT INTO _wherry_tables (table_name, connection) VALUES ($1, $2)", parameters,
@@ -245,6 +256,10 @@ int duck_commit(void *destination, const Batch *batch, Error *error)
 {
     DuckDb *self = destination;
     int64_t now_us = clock_wall_us();
+    if (self->plan) {
+        duck_abort(self);
+        return 0;
+    }
     if (duck_finish_files(self, error) < 0 || duck_merge_file(self, batch, error) < 0 ||
         write_state(self, batch, now_us, error) < 0 || (batch->is_file && write_file(self, batch, now_us, error) < 0))
         return -1;

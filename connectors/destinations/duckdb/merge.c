@@ -85,7 +85,7 @@ int duck_stage(DuckDb *self, const Table *table, const Frame *rows, uint64_t fir
     if (!keyed->staged[operation] && open_stage(self, keyed, table, operation, error) < 0)
         return -1;
     if (self->cdc && keyed->current.column_count == 0)
-        keyed->current = duck_copy_table(table);
+        keyed->current = table_copy(table);
     return sink_rows(self, &keyed->sinks[operation], table, rows, first_row, error);
 }
 

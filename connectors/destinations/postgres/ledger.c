@@ -27,15 +27,16 @@
 
 #define RECONNECT_SLEEP_US 200000
 
-static const char own_tables_sql[] =
+static const char *const own_tables_sql[] = {
     "CREATE TABLE IF NOT EXISTS %S._wherry_state (connection text PRIMARY KEY, sequence bigint NOT NULL,"
-    " epoch bigint NOT NULL, run_id text NOT NULL, state text NOT NULL, updated_at timestamp with time zone NOT NULL);"
+    " epoch bigint NOT NULL, run_id text NOT NULL, state text NOT NULL, updated_at timestamp with time zone NOT NULL)",
     "CREATE TABLE IF NOT EXISTS %S._wherry_files (connection text NOT NULL, content_hash text NOT NULL,"
     " name text NOT NULL, row_count bigint NOT NULL, run_id text NOT NULL,"
-    " committed_at timestamp with time zone NOT NULL, PRIMARY KEY (connection, content_hash));"
-    "CREATE TABLE IF NOT EXISTS %S._wherry_tables (table_name text PRIMARY KEY, connection text NOT NULL);"
+    " committed_at timestamp with time zone NOT NULL, PRIMARY KEY (connection, content_hash))",
+    "CREATE TABLE IF NOT EXISTS %S._wherry_tables (table_name text PRIMARY KEY, connection text NOT NULL)",
     "CREATE TABLE IF NOT EXISTS %S._wherry_columns (table_name text NOT NULL, column_name text NOT NULL,"
-    " fact text NOT NULL, PRIMARY KEY (table_name, column_name, fact))";
+    " fact text NOT NULL, PRIMARY KEY (table_name, column_name, fact))",
+};
 
 /* --- reading --- */
 
@@ -126,13 +127,13 @@ static int begin_transaction(Postgres *self, Error *error)
 {
     _cleanup_(buffer_clear) Buffer sql = { 0 };
     buffer_printf(&sql,
-                  "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
+                  "BEGIN ISOLATION LEVEL READ COMMITTED READ %s;"
                   "SET LOCAL lock_timeout = '%llds'; SET LOCAL statement_timeout = '%llds';"
                   "SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL TimeZone = 'UTC';"
                   "SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL extra_float_digits = 1;"
                   "SET LOCAL standard_conforming_strings = on; SET LOCAL row_security = off;"
                   "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL jit = off;",
-                  (long long)self->lock_timeout_s, (long long)self->statement_timeout_s);
+                  self->plan ? "ONLY" : "WRITE", (long long)self->lock_timeout_s, (long long)self->statement_timeout_s);
     /* Other systems refuse it (no POLLRDHUP). */
     if (self->version >= 140000)
         buffer_append_string(&sql, "SELECT pg_catalog.set_config('client_connection_check_interval', '5s', true)"
@@ -176,7 +177,7 @@ int postgres_begin(void *destination, const Batch *batch, Error *error)
     if (begin_transaction(self, error) < 0)
         return -1;
     /* Else there is nothing to compare with yet: see postgres_lock(). */
-    return self->own_tables && self->state_row ? lock_row(self, error) : 0;
+    return self->own_tables && self->state_row && !self->plan ? lock_row(self, error) : 0;
 }
 
 /* --- our own tables --- */
@@ -191,13 +192,24 @@ static int create_schema(Postgres *self, Error *error)
     if (PQntuples(found) > 0)
         return 0;
     _cleanup_(freep) char *sql = with_table(self, "CREATE SCHEMA IF NOT EXISTS %S", "");
-    return postgres_execute(self, sql, "create the schema", error);
+    return postgres_ddl(self, sql, "create the schema", error);
+}
+
+static int make_own_tables(Postgres *self, Error *error)
+{
+    if (create_schema(self, error) < 0)
+        return -1;
+    for (size_t i = 0; i < ELEMENTSOF(own_tables_sql); i++) {
+        _cleanup_(freep) char *sql = with_table(self, own_tables_sql[i], "");
+        if (postgres_ddl(self, sql, "create its own tables", error) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 /* Whoever does the same in this schema at this moment goes first. */
 static int create_own_tables(Postgres *self, Error *error)
 {
-    _cleanup_(freep) char *tables = with_table(self, own_tables_sql, "");
     _cleanup_(freep) char *row = with_table(
         self, "INSERT INTO %T VALUES ($1, 0, 0, '', '{}', to_timestamp(0)) ON CONFLICT DO NOTHING", "_wherry_state");
     const char *const schema[] = { self->schema }, *const connection[] = { self->connection };
@@ -206,8 +218,7 @@ static int create_own_tables(Postgres *self, Error *error)
                        1, schema, NULL, "wait for others", error) < 0 ||
         find_own_tables(self, error) < 0)
         return -1;
-    if (!self->own_tables &&
-        (create_schema(self, error) < 0 || postgres_execute(self, tables, "create its own tables", error) < 0))
+    if (!self->own_tables && make_own_tables(self, error) < 0)
         return -1;
     if (postgres_query(self, row, 1, connection, NULL, "write the state", error) < 0)
         return -1;
@@ -218,6 +229,10 @@ int postgres_lock(Postgres *self, Error *error)
 {
     if (self->locked)
         return 0;
+    if (self->plan) {
+        self->locked = true;
+        return self->own_tables ? 0 : make_own_tables(self, error);
+    }
     /* The transaction has read at most: it begins anew. */
     if (postgres_execute(self, "ROLLBACK", BEGIN_ATTEMPT, error) < 0 || create_own_tables(self, error) < 0)
         return -1;
@@ -237,7 +252,8 @@ int postgres_own_table(Postgres *self, const char *name, Error *error)
     if (postgres_query(self, find, 1, parameters, &result, "look for a table's owner", error) < 0)
         return -1;
     if (PQntuples(result) == 0)
-        return self->locked ? postgres_query(self, insert, 2, parameters, NULL, "take a table", error) : 0;
+        return self->locked && !self->plan ? postgres_query(self, insert, 2, parameters, NULL, "take a table", error)
+                                           : 0;
     const char *owner = PQgetvalue(result, 0, 0);
     if (strcmp(owner, self->connection) == 0)
         return 0;
@@ -364,6 +380,10 @@ int postgres_commit(void *destination, const Batch *batch, Error *error)
         return -1;
     self->phase = "committing";
     int r = postgres_finish_indexes(self, error);
+    if (self->plan) {
+        postgres_abort(self);
+        return r;
+    }
     if (r == 0)
         r = write_state(self, batch, error);
     if (r == 0 && batch->is_file)

@@ -23,12 +23,12 @@
 
 /* What a batch that is a file found in its table. */
 typedef struct FileTable {
-    bool is_new;     /* the table: made by this batch */
-    bool is_empty;   /* was, when the file began */
-    bool by_key;     /* files of changes: an index finds the rows of a key */
-    bool summarize;  /* at commit: there is a BRIN on the hashes, to be told of new ranges */
-    bool defaults;   /* hash and time of the rows are the columns' defaults until commit, and not sent */
-    char *at_commit; /* owned; makes the indexes that are missing, ends the defaults */
+    bool is_new;      /* the table: made by this batch */
+    bool is_empty;    /* was, when the file began */
+    bool by_key;      /* files of changes: an index finds the rows of a key */
+    bool summarize;   /* at commit: there is a BRIN on the hashes, to be told of new ranges */
+    bool defaults;    /* hash and time of the rows are the columns' defaults until commit, and not sent */
+    Buffer at_commit; /* statements, each with its NUL: make the indexes that are missing, end the defaults */
 } FileTable;
 
 /* Where a table stands in this batch. */
@@ -52,6 +52,7 @@ typedef struct Copy {
 
 typedef struct Postgres {
     Writer *writer;
+    Buffer *plan;              /* takes what would be executed; NULL: a sync */
     char *connection, *schema; /* owned, as all strings here */
     bool truncate, cdc;        /* write_mode */
     bool strip_nul;
@@ -102,6 +103,8 @@ static inline int postgres_execute(Postgres *self, const char *sql, const char *
 {
     return postgres_query(self, sql, 0, NULL, NULL, attempt, error);
 }
+/* Executes SQL, which changes the schema, or tells it in a plan. */
+int postgres_ddl(Postgres *self, const char *sql, const char *attempt, Error *error);
 /* The result of what was sent. */
 int postgres_result(Postgres *self, PGresult **ret, const char *attempt, Error *error);
 int postgres_fail(Postgres *self, const PGresult *result, const char *attempt, Error *error);

@@ -48,7 +48,7 @@ static int find_index(Postgres *self, const char *table, const char *columns, bo
         " ORDER BY m.amname = 'brin' LIMIT 1) x ON true WHERE n.nspname = $1 AND t.relname = $2";
     _cleanup_(result_clearp) PGresult *result = NULL;
     const char *const parameters[] = { self->schema, table, columns, of_keys ? "t" : "f" };
-    *ret = (Index){ 0 };
+    *ret = (Index){ .owned = true }; /* a table that is not there yet, in a plan, will be ours */
     if (postgres_query(self, sql, 4, parameters, &result, "look for an index", error) < 0)
         return -1;
     if (PQntuples(result) > 0)
@@ -84,8 +84,8 @@ static void put_hash_index(const Postgres *self, Buffer *sql, const char *table)
     put_create_index(self, sql, table, HASH_INDEX_SUFFIX);
     buffer_append_string(sql, self->version >= BLOOM_VERSION ? " USING brin (" COLUMN_HASH
                                                                " text_bloom_ops (n_distinct_per_range = " BLOOM_DISTINCT
-                                                               "));"
-                                                             : " (" COLUMN_HASH ");");
+                                                               "))"
+                                                             : " (" COLUMN_HASH ")");
 }
 
 static void put_key_index(const Postgres *self, Buffer *sql, const Table *table)
@@ -99,7 +99,7 @@ static void put_key_index(const Postgres *self, Buffer *sql, const Table *table)
         quote(sql, table->columns[i].name.data);
         before = ", ";
     }
-    buffer_append_string(sql, ");");
+    buffer_append_string(sql, ")");
 }
 
 static int compare_names(const void *a, const void *b)
@@ -138,9 +138,8 @@ static int add_index(Postgres *self, const Table *table, const Index *index, boo
         return 0;
     }
     if (at_once)
-        return postgres_execute(self, text, "build an index", error);
-    _cleanup_(freep) char *before = take_ptr(file->at_commit);
-    file->at_commit = xasprintf("%s%s", before ? before : "", text);
+        return postgres_ddl(self, text, "build an index", error);
+    buffer_append(&file->at_commit, text, strlen(text) + 1);
     return 0;
 }
 
@@ -160,12 +159,21 @@ static int summarize(Postgres *self, const char *table, Error *error)
     return postgres_query(self, sql, 2, parameters, NULL, "bring an index up to date", error);
 }
 
+static int make_indexes(Postgres *self, const FileTable *file, Error *error)
+{
+    const char *at = (const char *)buffer_bytes(&file->at_commit), *end = at + buffer_length(&file->at_commit);
+    for (; at < end; at += strlen(at) + 1)
+        if (postgres_ddl(self, at, "build an index", error) < 0)
+            return -1;
+    return 0;
+}
+
 int postgres_finish_indexes(Postgres *self, Error *error)
 {
     for (size_t i = 0; i < self->table_count; i++) {
         const PgTable *slot = &self->tables[i];
-        if ((slot->file.at_commit && postgres_execute(self, slot->file.at_commit, "build an index", error) < 0) ||
-            (slot->file.summarize && summarize(self, slot->name, error) < 0))
+        if (make_indexes(self, &slot->file, error) < 0 ||
+            (slot->file.summarize && !self->plan && summarize(self, slot->name, error) < 0))
             return -1;
     }
     return 0;
@@ -234,7 +242,8 @@ static int ensure_key_index(Postgres *self, const Table *table, Error *error)
 }
 
 /* In a table that nobody sees yet, what is the same in all rows of the file need not be sent with each of them: that
- * saves the server a tenth of its work. Elsewhere it would take a lock that shuts readers out. */
+ * saves the server a tenth of its work. Elsewhere it would take a lock that shuts readers out. No change of the schema,
+ * as the transaction ends them, and so in no plan. */
 static int set_defaults(Postgres *self, const Table *table, const Batch *batch, Error *error)
 {
     FileTable *file = &self->tables[table->id].file;
@@ -248,7 +257,8 @@ static int set_defaults(Postgres *self, const Table *table, const Batch *batch, 
     if (postgres_execute(self, set, "create a table", error) < 0)
         return -1;
     file->defaults = true;
-    file->at_commit = xasprintf("%s DROP DEFAULT, ALTER " COLUMN_TIME " DROP DEFAULT;", alter);
+    _cleanup_(freep) char *end = xasprintf("%s DROP DEFAULT, ALTER " COLUMN_TIME " DROP DEFAULT", alter);
+    buffer_append(&file->at_commit, end, strlen(end) + 1);
     return 0;
 }
 
@@ -256,12 +266,13 @@ int postgres_file_begin(void *destination, const Table *table, const Batch *batc
 {
     Postgres *self = destination;
     FileTable *file = &self->tables[table->id].file;
-    if (file->is_new && set_defaults(self, table, batch, error) < 0)
+    if (file->is_new && !self->plan && set_defaults(self, table, batch, error) < 0)
         return -1;
-    if (is_empty(self, table->name, &file->is_empty, error) < 0 || ensure_hash_index(self, table, error) < 0 ||
-        (self->cdc && ensure_key_index(self, table, error) < 0))
+    file->is_empty = file->is_new;
+    if ((!file->is_empty && is_empty(self, table->name, &file->is_empty, error) < 0) ||
+        ensure_hash_index(self, table, error) < 0 || (self->cdc && ensure_key_index(self, table, error) < 0))
         return -1;
-    if (file->is_empty || self->cdc)
+    if (file->is_empty || self->cdc || self->plan)
         return 0;
     return self->truncate ? delete_all(self, table->name, error) : delete_file(self, table->name, batch, error);
 }

@@ -353,16 +353,16 @@ static int do_change(Postgres *self, const Table *table, const SchemaChange *cha
         forget_stages(self, table, error) < 0)
         return -1;
     if (change->type == SCHEMA_INEXACT)
-        return set_mark(self, table, column, error);
-    if (change->type == SCHEMA_CREATE && clear_marks(self, table->name, error) < 0)
+        return self->plan ? 0 : set_mark(self, table, column, error);
+    if (change->type == SCHEMA_CREATE && !self->plan && clear_marks(self, table->name, error) < 0)
         return -1;
-    if (postgres_execute(self, sql, change->type == SCHEMA_CREATE ? "create a table" : "change a table", error) < 0)
+    if (postgres_ddl(self, sql, change->type == SCHEMA_CREATE ? "create a table" : "change a table", error) < 0)
         return -1;
     bool json = change->type == SCHEMA_WIDEN && change->from.type == COLUMN_JSON && column->type == COLUMN_STRING;
-    return json ? rewrite_json(self, table, column, error) : 0;
+    return json && !self->plan ? rewrite_json(self, table, column, error) : 0;
 }
 
-int postgres_change(void *destination, const Table *table, const SchemaChange *change, Buffer *plan, Error *error)
+int postgres_change(void *destination, const Table *table, const SchemaChange *change, Error *error)
 {
     Postgres *self = destination;
     _cleanup_(buffer_clear) Buffer sql = { 0 };
@@ -375,11 +375,7 @@ int postgres_change(void *destination, const Table *table, const SchemaChange *c
     else if (change->type == SCHEMA_WIDEN)
         put_widen(self, &sql, table, change);
     _cleanup_(freep) char *text = buffer_take_string(&sql);
-    if (!plan)
-        return do_change(self, table, change, text, error);
-    if (*text)
-        buffer_printf(plan, "%s;\n", text);
-    return 0;
+    return do_change(self, table, change, text, error);
 }
 
 int postgres_drop(void *destination, const char *name, Error *error)

@@ -27,6 +27,7 @@ int postgres_open(void **ret, Writer *writer, const json_t *configuration, Sandb
     Postgres *self = xcalloc(1, sizeof(*self));
     *ret = self;
     self->writer = writer;
+    self->plan = writer_plan(writer);
     self->phase = "loading";
     self->connection = xstrdup(json_string_value(json_object_get(configuration, "connection")));
     self->schema = xstrdup(schema ? schema : "public");
@@ -365,6 +366,14 @@ int postgres_query(Postgres *self, const char *sql, int count, const char *const
     if (flush(self, attempt, error) < 0)
         return -1;
     return postgres_result(self, ret, attempt, error);
+}
+
+int postgres_ddl(Postgres *self, const char *sql, const char *attempt, Error *error)
+{
+    if (!self->plan)
+        return postgres_execute(self, sql, attempt, error);
+    plan_add(self->plan, sql);
+    return 0;
 }
 
 /* --- text of statements --- */

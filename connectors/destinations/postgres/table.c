@@ -16,7 +16,7 @@ void postgres_tables_reset(Postgres *self)
         slot->stages = stages_free(slot->stages);
         free(slot->name);
         free(slot->columns);
-        free(slot->file.at_commit);
+        buffer_clear(&slot->file.at_commit);
         *slot = (PgTable){ 0 };
     }
     self->file_fields_size = 0;
@@ -197,6 +197,8 @@ static int compare_table(Postgres *self, const Table *table, PgTable *slot, uint
 /* Locked first, as the load will lock it: what is checked here stays so. */
 static int guard_table(Postgres *self, const Table *table, PgTable *slot, uint32_t oid, Error *error)
 {
+    if (self->plan)
+        return compare_table(self, table, slot, oid, error);
     _cleanup_(freep) char *lock = with_table(self, "LOCK TABLE %T IN ROW EXCLUSIVE MODE", table->name);
     self->phase = "waiting for a lock";
     int r = postgres_execute(self, lock, "lock a table", error);
@@ -219,7 +221,7 @@ static int create_table(Postgres *self, const Table *table, Error *error)
     }
     buffer_append_string(&sql, ", " COLUMN_HASH " text NOT NULL, " COLUMN_TIME " timestamp with time zone NOT NULL)");
     _cleanup_(freep) char *text = buffer_take_string(&sql);
-    return postgres_execute(self, text, "create a table", error);
+    return postgres_ddl(self, text, "create a table", error);
 }
 
 /* What is the same for every row of a file. */

@@ -110,11 +110,9 @@ static int sync_folder(const char *folder, Error *error)
     return 0;
 }
 
-/* The database itself: *RET_WAL where its header says that it is in WAL mode. */
-static int add_database(Sqlite *self, struct stat *ret_status, bool *ret_wal, Error *error)
+/* *RET_WAL where its header says that it is in WAL mode. */
+static int inspect_database(const Sqlite *self, struct stat *ret_status, bool *ret_wal, Error *error)
 {
-    if (add_file(self, self->path, NULL, error) < 0)
-        return -1;
     /* Closed before SQLite opens it: closing any descriptor of a file drops this process's locks on it. */
     _cleanup_(close_fdp) int fd = open(self->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     uint8_t header[HEADER_SIZE] = { 0 };
@@ -131,12 +129,32 @@ static int add_database(Sqlite *self, struct stat *ret_status, bool *ret_wal, Er
     return 0;
 }
 
+/* The database and, of its companions, what is there: a plan reads, and makes nothing. */
+static int find_files(Sqlite *self, Error *error)
+{
+    const char *const paths[SQLITE_FILES] = { self->path, self->journal_path, self->wal_path, self->shm_path };
+    struct stat database;
+    bool is_wal;
+    if (access(self->path, F_OK) < 0 && errno == ENOENT) {
+        self->missing = true;
+        return 0;
+    }
+    if (inspect_database(self, &database, &is_wal, error) < 0)
+        return -1;
+    for (size_t i = 0; i < SQLITE_FILES; i++)
+        if (access(paths[i], F_OK) == 0)
+            self->sandbox_paths[self->file_count++] = (SandboxPath){ paths[i], SANDBOX_READ };
+    /* Whoever reads in WAL mode needs both, and would make them. */
+    self->immutable = is_wal && (access(self->wal_path, F_OK) < 0 || access(self->shm_path, F_OK) < 0);
+    return 0;
+}
+
 /* All that SQLite will want to open, by the mode the database is in and the one it is to have. */
 static int make_files(Sqlite *self, const char *folder, Error *error)
 {
     bool is_wal = false;
     struct stat database;
-    if (add_database(self, &database, &is_wal, error) < 0)
+    if (add_file(self, self->path, NULL, error) < 0 || inspect_database(self, &database, &is_wal, error) < 0)
         return -1;
     if ((!is_wal || self->journal_mode == JOURNAL_TRUNCATE) && add_file(self, self->journal_path, &database, error) < 0)
         return -1;
@@ -169,6 +187,7 @@ int sqlite_open(void **ret, Writer *writer, const json_t *configuration, Sandbox
     Sqlite *self = xcalloc(1, sizeof(*self));
     *ret = self;
     self->writer = writer;
+    self->plan = writer_plan(writer);
     self->phase = "loading";
     self->connection = xstrdup(json_string_value(json_object_get(configuration, "connection")));
     self->truncate = mode && strcmp(mode, "truncate") == 0;
@@ -182,7 +201,8 @@ int sqlite_open(void **ret, Writer *writer, const json_t *configuration, Sandbox
     self->shm_path = xasprintf("%s-shm", self->path);
     size_t length = (size_t)(strrchr(self->path, '/') - self->path);
     _cleanup_(freep) char *folder = length > 0 ? xstrndup(self->path, length) : xstrdup("/");
-    if (make_files(self, folder, error) < 0 || temporary_vfs_new(folder, &self->vfs, error) < 0)
+    if ((self->plan ? find_files(self, error) : make_files(self, folder, error)) < 0 ||
+        temporary_vfs_new(folder, &self->vfs, error) < 0)
         return -1;
     policy->paths = self->sandbox_paths;
     policy->path_count = self->file_count;
@@ -253,7 +273,30 @@ static int configure(Sqlite *self, Error *error)
             return -1;
     if (sqlite_register_functions(self, error) < 0)
         return -1;
-    return use_truncate_mode(self, error);
+    return self->plan ? 0 : use_truncate_mode(self, error);
+}
+
+/* "file:/srv/100%25.db?immutable=1" */
+static char *immutable_uri(const char *path)
+{
+    _cleanup_(buffer_clear) Buffer uri = { 0 };
+    buffer_append_string(&uri, "file:");
+    for (const char *c = path; *c; c++)
+        buffer_printf(&uri, strchr("%?#", *c) ? "%%%02x" : "%c", (unsigned char)*c);
+    buffer_append_string(&uri, "?immutable=1");
+    return buffer_take_string(&uri);
+}
+
+/* For a plan. A database that is not there is an empty one. */
+static int open_to_look(Sqlite *self)
+{
+    if (self->missing)
+        return sqlite3_open_v2(":memory:", &self->database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    _cleanup_(freep) char *uri = self->immutable ? immutable_uri(self->path) : NULL;
+    return sqlite3_open_v2(uri ? uri : self->path, &self->database,
+                           SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW |
+                               (uri ? SQLITE_OPEN_URI : 0),
+                           TEMPORARY_VFS_NAME);
 }
 
 int sqlite_connect(void *destination, Error *error)
@@ -264,8 +307,10 @@ int sqlite_connect(void *destination, Error *error)
     sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     if (sqlite3_initialize() != SQLITE_OK || temporary_vfs_register(self->vfs) != SQLITE_OK)
         return error_set(error, ERROR_INTERNAL, "SQLite cannot start");
-    int r = sqlite3_open_v2(self->path, &self->database,
-                            SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, TEMPORARY_VFS_NAME);
+    int r = self->plan ? open_to_look(self)
+                       : sqlite3_open_v2(self->path, &self->database,
+                                         SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW,
+                                         TEMPORARY_VFS_NAME);
     if (r != SQLITE_OK)
         return sqlite_fail(self, r, "open it", error);
     return configure(self, error);

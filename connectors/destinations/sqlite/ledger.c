@@ -13,14 +13,15 @@
 #include "connectors/destinations/sqlite/sqlite.h"
 #include "lib/basics/clock.h"
 
-static const char own_schema[] =
+static const char *const own_schema[] = {
     "CREATE TABLE IF NOT EXISTS _wherry_state (connection TEXT PRIMARY KEY NOT NULL, sequence INTEGER NOT NULL,"
-    " epoch INTEGER NOT NULL, run_id TEXT NOT NULL, state TEXT NOT NULL, updated_at TEXT NOT NULL);"
+    " epoch INTEGER NOT NULL, run_id TEXT NOT NULL, state TEXT NOT NULL, updated_at TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS _wherry_files (connection TEXT NOT NULL, content_hash TEXT NOT NULL,"
     " name TEXT NOT NULL, row_count INTEGER NOT NULL, run_id TEXT NOT NULL, committed_at TEXT NOT NULL,"
-    " PRIMARY KEY (connection, content_hash)) WITHOUT ROWID;"
+    " PRIMARY KEY (connection, content_hash)) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS _wherry_tables (table_name TEXT PRIMARY KEY NOT NULL, connection TEXT NOT NULL)"
-    " WITHOUT ROWID;";
+    " WITHOUT ROWID",
+};
 
 static void bind_text(sqlite3_stmt *statement, int at, const char *text)
 {
@@ -135,8 +136,9 @@ static int change_journal_mode(Sqlite *self, Error *error)
 int sqlite_begin(void *destination, const Batch *batch, Error *error)
 {
     Sqlite *self = destination;
-    if (change_journal_mode(self, error) < 0 ||
-        sqlite_execute(self, "BEGIN IMMEDIATE", "begin a transaction", error) < 0)
+    if (!self->plan && change_journal_mode(self, error) < 0)
+        return -1;
+    if (sqlite_execute(self, self->plan ? "BEGIN" : "BEGIN IMMEDIATE", "begin a transaction", error) < 0)
         return -1;
     uint64_t sequence, epoch;
     bool found;
@@ -148,15 +150,18 @@ int sqlite_begin(void *destination, const Batch *batch, Error *error)
                          "epoch %llu; this run knows %llu, %llu); the next run goes on from there",
                          self->path, self->connection, (unsigned long long)sequence, (unsigned long long)epoch,
                          (unsigned long long)self->sequence, (unsigned long long)self->epoch);
-    if (self->own_tables)
-        return 0;
-    return sqlite_execute(self, own_schema, "create its own tables", error);
+    for (size_t i = 0; !self->own_tables && i < ELEMENTSOF(own_schema); i++)
+        if (sqlite_ddl(self, own_schema[i], "create its own tables", error) < 0)
+            return -1;
+    return 0;
 }
 
 int sqlite_own_table(Sqlite *self, const char *table, Error *error)
 {
     _cleanup_(sqlite_finalizep) sqlite3_stmt *find = NULL, *insert = NULL;
     bool found;
+    if (self->plan && !self->own_tables)
+        return 0;
     if (sqlite_prepare(self, "SELECT connection FROM _wherry_tables WHERE table_name = ?1 COLLATE NOCASE", &find,
                        "look for a table's owner", error) < 0)
         return -1;
@@ -172,6 +177,8 @@ int sqlite_own_table(Sqlite *self, const char *table, Error *error)
                          "choose another table, or delete its row in _wherry_tables",
                          table, self->path, owner ? owner : "", self->connection);
     }
+    if (self->plan)
+        return 0;
     if (sqlite_prepare(self, "INSERT INTO _wherry_tables (table_name, connection) VALUES (?1, ?2)", &insert,
                        "take a table", error) < 0)
         return -1;
@@ -236,6 +243,10 @@ int sqlite_commit(void *destination, const Batch *batch, Error *error)
     rfc3339_ms(clock_wall_ms(), now);
     self->phase = "committing";
     int r = sqlite_build_indexes(self, error);
+    if (self->plan) {
+        sqlite_abort(self);
+        return r;
+    }
     if (r == 0)
         r = write_state(self, batch, now, error);
     if (r == 0 && batch->is_file)

@@ -2,9 +2,8 @@
  * Changes of keyed tables. A new one is WITHOUT ROWID: its rows lie in the order of the key, in which a batch comes, so
  * that neighbours in a batch are neighbours on disk, and there is no second index to keep.
  *
- * Each change is a few statements, executed in the batch's transaction or, where only a plan is wanted, written down
- * instead. Which column has held an integer that no double holds stands in _wherry_columns, since SQLite has nowhere
- * else to put it.
+ * Each change is a few statements, executed in the batch's transaction or, in a plan, only told. Which column has held
+ * an integer that no double holds stands in _wherry_columns, since SQLite has nowhere else to put it.
  */
 #include <string.h>
 
@@ -25,19 +24,11 @@ void sqlite_quote_text(Buffer *buffer, const char *text)
     buffer_append_string(buffer, "'");
 }
 
-/* A line of its own in a plan: what a person wrote (an index, a trigger) may have several. */
-static void put_plan(Buffer *plan, const char *sql)
+int sqlite_ddl(Sqlite *self, const char *sql, const char *attempt, Error *error)
 {
-    for (const char *c = sql; *c; c++)
-        buffer_append(plan, *c == '\n' || *c == '\r' ? " " : c, 1);
-    buffer_append_string(plan, ";\n");
-}
-
-int sqlite_ddl(Sqlite *self, const char *sql, Buffer *plan, const char *attempt, Error *error)
-{
-    if (!plan)
+    if (!self->plan)
         return sqlite_execute(self, sql, attempt, error);
-    put_plan(plan, sql);
+    plan_add(self->plan, sql);
     return 0;
 }
 
@@ -51,7 +42,7 @@ static void put_column(Buffer *sql, const FrameColumn *column)
         buffer_append_string(sql, " NOT NULL");
 }
 
-static int create_table(Sqlite *self, const Table *table, Buffer *plan, Error *error)
+static int create_table(Sqlite *self, const Table *table, Error *error)
 {
     _cleanup_(buffer_clear) Buffer sql = { 0 };
     buffer_append_string(&sql, "CREATE TABLE ");
@@ -71,10 +62,10 @@ static int create_table(Sqlite *self, const Table *table, Buffer *plan, Error *e
         return error_set(error, ERROR_INTERNAL, "table \"%s\" has no key", table->name);
     buffer_append_string(&sql, ")) WITHOUT ROWID");
     _cleanup_(freep) char *text = buffer_take_string(&sql);
-    return sqlite_ddl(self, text, plan, "create a table", error);
+    return sqlite_ddl(self, text, "create a table", error);
 }
 
-static int add_column(Sqlite *self, const Table *table, const FrameColumn *column, Buffer *plan, Error *error)
+static int add_column(Sqlite *self, const Table *table, const FrameColumn *column, Error *error)
 {
     _cleanup_(buffer_clear) Buffer sql = { 0 };
     buffer_append_string(&sql, "ALTER TABLE ");
@@ -82,15 +73,15 @@ static int add_column(Sqlite *self, const Table *table, const FrameColumn *colum
     buffer_append_string(&sql, " ADD COLUMN ");
     put_column(&sql, column);
     _cleanup_(freep) char *text = buffer_take_string(&sql);
-    return sqlite_ddl(self, text, plan, "add a column", error);
+    return sqlite_ddl(self, text, "add a column", error);
 }
 
-static int mark_inexact(Sqlite *self, const Table *table, const FrameColumn *column, Buffer *plan, Error *error)
+static int mark_inexact(Sqlite *self, const Table *table, const FrameColumn *column, Error *error)
 {
     _cleanup_(buffer_clear) Buffer sql = { 0 };
     bool found;
     if (sqlite_has_table(self, "_wherry_columns", &found, error) < 0 ||
-        (!found && sqlite_ddl(self, marks_schema, plan, "create its own tables", error) < 0))
+        (!found && sqlite_ddl(self, marks_schema, "create its own tables", error) < 0))
         return -1;
     buffer_append_string(&sql, "INSERT OR IGNORE INTO _wherry_columns (table_name, column_name, fact) VALUES (");
     sqlite_quote_text(&sql, table->name);
@@ -98,24 +89,24 @@ static int mark_inexact(Sqlite *self, const Table *table, const FrameColumn *col
     sqlite_quote_text(&sql, column->name.data);
     buffer_append_string(&sql, ", 'inexact')");
     _cleanup_(freep) char *text = buffer_take_string(&sql);
-    return sqlite_ddl(self, text, plan, "mark a column", error);
+    return sqlite_ddl(self, text, "mark a column", error);
 }
 
-int sqlite_change(void *destination, const Table *table, const SchemaChange *change, Buffer *plan, Error *error)
+int sqlite_change(void *destination, const Table *table, const SchemaChange *change, Error *error)
 {
     Sqlite *self = destination;
     const FrameColumn *column = &table->columns[change->column];
-    if (!plan)
+    if (!self->plan)
         sqlite_table_forget(self, table->name);
     switch (change->type) {
     case SCHEMA_CREATE:
-        return create_table(self, table, plan, error);
+        return create_table(self, table, error);
     case SCHEMA_ADD:
-        return add_column(self, table, column, plan, error);
+        return add_column(self, table, column, error);
     case SCHEMA_WIDEN:
-        return sqlite_widen(self, table, change->column, plan, error);
+        return sqlite_widen(self, table, change->column, error);
     case SCHEMA_INEXACT:
-        return mark_inexact(self, table, column, plan, error);
+        return mark_inexact(self, table, column, error);
     default:
         return error_set(error, ERROR_INTERNAL, "change %d of table \"%s\" is unknown", (int)change->type, table->name);
     }

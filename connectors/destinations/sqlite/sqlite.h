@@ -28,6 +28,7 @@ typedef struct SqliteTable {
     Keyed *keyed;         /* owned; NULL: no operation so far */
     char *name;           /* owned */
     bool build_index;     /* at commit: the table was empty when the file began */
+    bool planned;         /* in a plan: the table is yet to be made */
 } SqliteTable;
 
 #define SQLITE_CACHE_KIB "8000" /* the peak of the whole program is some 12 MB, whatever the size of a load */
@@ -36,6 +37,9 @@ typedef struct SqliteTable {
 
 typedef struct Sqlite {
     Writer *writer;
+    Buffer *plan;       /* takes what would be executed; NULL: a sync */
+    bool missing;       /* in a plan: there is no database */
+    bool immutable;     /* in a plan: nobody has it open, and nothing can be made beside it */
     char *connection;   /* owned, as all strings here */
     bool truncate, cdc; /* write_mode */
     JournalMode journal_mode;
@@ -126,15 +130,15 @@ static inline Kind column_kind(const FrameColumn *column)
 }
 
 /* --- schema.c --- */
-int sqlite_change(void *destination, const Table *table, const SchemaChange *change, Buffer *plan, Error *error);
+int sqlite_change(void *destination, const Table *table, const SchemaChange *change, Error *error);
 int sqlite_drop(void *destination, const char *name, Error *error);
-/* Executes SQL, or appends it to PLAN where that is given. */
-int sqlite_ddl(Sqlite *self, const char *sql, Buffer *plan, const char *attempt, Error *error);
+/* Executes SQL, which changes the schema, or tells it in a plan. */
+int sqlite_ddl(Sqlite *self, const char *sql, const char *attempt, Error *error);
 void sqlite_quote_text(Buffer *buffer, const char *text); /* 'text' as a literal */
 
 /* --- widen.c --- */
 /* Every column that is in TABLE and there, as TABLE has it. COLUMN is the one that was asked for. */
-int sqlite_widen(Sqlite *self, const Table *table, size_t column, Buffer *plan, Error *error);
+int sqlite_widen(Sqlite *self, const Table *table, size_t column, Error *error);
 int sqlite_register_functions(Sqlite *self, Error *error);
 
 /* --- keyed.c --- */

@@ -184,7 +184,7 @@ static int create_table(Sqlite *self, const Table *table, Error *error)
     }
     buffer_append_string(&sql, "\"" COLUMN_HASH "\" TEXT NOT NULL, \"" COLUMN_TIME "\" TEXT NOT NULL)");
     _cleanup_(freep) char *text = buffer_take_string(&sql);
-    return sqlite_execute(self, text, "create a table", error);
+    return sqlite_ddl(self, text, "create a table", error);
 }
 
 static int prepare_insert(Sqlite *self, const Table *table, SqliteTable *slot, Error *error)
@@ -218,36 +218,55 @@ int sqlite_ensure_table(void *destination, const Table *table, const Batch *batc
     if ((found ? guard_table(self, table, error) : create_table(self, table, error)) < 0)
         return -1;
     SqliteTable *slot = sqlite_table_slot(self, table);
+    slot->planned = self->plan && !found;
+    if (self->plan)
+        return 0;
     return prepare_insert(self, table, slot, error) < 0 ? -1 : sqlite_bind_file(slot, table, batch, error);
 }
 
 /* --- the index, and what a file replaces --- */
 
-/* "… "orders_source_file_hash_idx"": PREFIX, then the index's quoted name. */
-static void put_index_name(Buffer *sql, const char *prefix, const char *table)
+static char *index_name(const char *table, const char *suffix)
 {
-    _cleanup_(freep) char *name = xasprintf("%s_source_file_hash_idx", table);
-    buffer_append_string(sql, prefix);
-    sqlite_quote(sql, name);
+    return xasprintf("%s_%s_idx", table, suffix);
+}
+
+static int has_index(Sqlite *self, const char *name, bool *ret, Error *error)
+{
+    _cleanup_(sqlite_finalizep) sqlite3_stmt *statement = NULL;
+    if (sqlite_prepare(self, "SELECT 1 FROM sqlite_schema WHERE type = 'index' AND name = ?1 COLLATE NOCASE",
+                       &statement, "look for an index", error) < 0)
+        return -1;
+    sqlite3_bind_text(statement, 1, name, -1, SQLITE_STATIC);
+    return sqlite_step(self, statement, ret, "look for an index", error);
 }
 
 static int create_index(Sqlite *self, const char *table, Error *error)
 {
     _cleanup_(buffer_clear) Buffer sql = { 0 };
-    put_index_name(&sql, "CREATE INDEX IF NOT EXISTS ", table);
+    _cleanup_(freep) char *name = index_name(table, "source_file_hash");
+    buffer_append_string(&sql, "CREATE INDEX IF NOT EXISTS ");
+    sqlite_quote(&sql, name);
     buffer_append_string(&sql, " ON ");
     sqlite_quote(&sql, table);
     buffer_append_string(&sql, " (\"" COLUMN_HASH "\")");
     _cleanup_(freep) char *text = buffer_take_string(&sql);
-    return sqlite_execute(self, text, "build an index", error);
+    return sqlite_ddl(self, text, "build an index", error);
 }
 
 static int drop_index(Sqlite *self, const char *table, Error *error)
 {
     _cleanup_(buffer_clear) Buffer sql = { 0 };
-    put_index_name(&sql, "DROP INDEX IF EXISTS ", table);
+    _cleanup_(freep) char *name = index_name(table, "source_file_hash");
+    bool found;
+    if (has_index(self, name, &found, error) < 0)
+        return -1;
+    if (!found)
+        return 0;
+    buffer_append_string(&sql, "DROP INDEX ");
+    sqlite_quote(&sql, name);
     _cleanup_(freep) char *text = buffer_take_string(&sql);
-    return sqlite_execute(self, text, "drop an index", error);
+    return sqlite_ddl(self, text, "drop an index", error);
 }
 
 /* The sorter of an index build keeps as many bytes in memory as the cache may, besides the cache: they share. */
@@ -267,11 +286,26 @@ int sqlite_build_indexes(Sqlite *self, Error *error)
     return 0;
 }
 
+/* An index that somebody dropped is back before it is needed. */
+static int restore_index(Sqlite *self, const char *table, Error *error)
+{
+    _cleanup_(freep) char *name = index_name(table, "source_file_hash");
+    bool found;
+    if (has_index(self, name, &found, error) < 0)
+        return -1;
+    return found ? 0 : build_index(self, table, error);
+}
+
 /* By which changes find the rows of their keys. */
 static int create_key_index(Sqlite *self, const Table *table, Error *error)
 {
     _cleanup_(buffer_clear) Buffer sql = { 0 };
-    _cleanup_(freep) char *name = xasprintf("%s_key_idx", table->name);
+    _cleanup_(freep) char *name = index_name(table->name, "key");
+    bool found;
+    if (has_index(self, name, &found, error) < 0)
+        return -1;
+    if (found)
+        return 0;
     buffer_append_string(&sql, "CREATE INDEX IF NOT EXISTS ");
     sqlite_quote(&sql, name);
     buffer_append_string(&sql, " ON ");
@@ -285,20 +319,24 @@ static int create_key_index(Sqlite *self, const Table *table, Error *error)
         }
     buffer_append_string(&sql, ")");
     _cleanup_(freep) char *text = buffer_take_string(&sql);
-    return sqlite_execute(self, text, "build an index", error);
+    return sqlite_ddl(self, text, "build an index", error);
 }
 
-static int is_empty(Sqlite *self, const char *table, bool *ret, Error *error)
+/* BUT: the rows of the file with that hash do not count; NULL: all do. */
+static int is_empty(Sqlite *self, const char *table, const char *but, bool *ret, Error *error)
 {
     _cleanup_(buffer_clear) Buffer sql = { 0 };
     _cleanup_(sqlite_finalizep) sqlite3_stmt *statement = NULL;
     buffer_append_string(&sql, "SELECT 1 FROM ");
     sqlite_quote(&sql, table);
-    buffer_append_string(&sql, " LIMIT 1");
+    buffer_append_string(&sql, but ? " WHERE \"" COLUMN_HASH "\" <> ?1 LIMIT 1" : " LIMIT 1");
     _cleanup_(freep) char *text = buffer_take_string(&sql);
     bool row;
-    if (sqlite_prepare(self, text, &statement, "read a table", error) < 0 ||
-        sqlite_step(self, statement, &row, "read a table", error) < 0)
+    if (sqlite_prepare(self, text, &statement, "read a table", error) < 0)
+        return -1;
+    if (but)
+        sqlite3_bind_text(statement, 1, but, -1, SQLITE_STATIC);
+    if (sqlite_step(self, statement, &row, "read a table", error) < 0)
         return -1;
     *ret = !row;
     return 0;
@@ -320,23 +358,33 @@ static int delete_rows(Sqlite *self, const char *table, const char *hash, Error 
     return sqlite_step(self, statement, NULL, "delete rows", error);
 }
 
+/* The rows that the file with HASH replaces go; whether none is left then. */
+static int replace_rows(Sqlite *self, const char *table, const char *hash, bool *ret_empty, Error *error)
+{
+    if (self->plan) {
+        *ret_empty = self->truncate;
+        return self->truncate ? 0 : is_empty(self, table, hash, ret_empty, error);
+    }
+    if (delete_rows(self, table, self->truncate ? NULL : hash, error) < 0)
+        return -1;
+    return is_empty(self, table, NULL, ret_empty, error);
+}
+
 int sqlite_file_begin(void *destination, const Table *table, const Batch *batch, Error *error)
 {
     Sqlite *self = destination;
     SqliteTable *slot = &self->tables[table->id];
     char hash[SHA256_TEXT_SIZE];
     sha256_text(batch->file_hash, hash);
-    bool empty;
-    if (is_empty(self, table->name, &empty, error) < 0)
+    bool empty = true;
+    if (!slot->planned && is_empty(self, table->name, NULL, &empty, error) < 0)
         return -1;
     if (self->cdc) {
         slot->build_index = empty;
         return create_key_index(self, table, error) < 0 || (empty && drop_index(self, table->name, error) < 0) ? -1 : 0;
     }
-    /* An index that somebody dropped is back before it is needed. */
-    if (!empty && ((!self->truncate && build_index(self, table->name, error) < 0) ||
-                   delete_rows(self, table->name, self->truncate ? NULL : hash, error) < 0 ||
-                   is_empty(self, table->name, &empty, error) < 0))
+    if (!empty && ((!self->truncate && restore_index(self, table->name, error) < 0) ||
+                   replace_rows(self, table->name, hash, &empty, error) < 0))
         return -1;
     slot->build_index = empty;
     return empty ? drop_index(self, table->name, error) : 0;

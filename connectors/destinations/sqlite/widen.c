@@ -259,14 +259,14 @@ static int read_schema_version(Sqlite *self, int64_t *ret, Error *error)
     return 0;
 }
 
-static int replace_declaration(Sqlite *self, const char *sql, Buffer *plan, Error *error)
+static int replace_declaration(Sqlite *self, const char *sql, Error *error)
 {
     int64_t version;
-    if (sqlite_ddl(self, "PRAGMA writable_schema = ON", plan, "widen a column", error) < 0 ||
-        sqlite_ddl(self, sql, plan, "widen a column", error) < 0 ||
-        sqlite_ddl(self, "PRAGMA writable_schema = RESET", plan, "widen a column", error) < 0)
+    if (sqlite_ddl(self, "PRAGMA writable_schema = ON", "widen a column", error) < 0 ||
+        sqlite_ddl(self, sql, "widen a column", error) < 0 ||
+        sqlite_ddl(self, "PRAGMA writable_schema = RESET", "widen a column", error) < 0)
         return -1;
-    if (plan)
+    if (self->plan)
         return 0;
     /* Other connections, too, must read the schema again. */
     _cleanup_(freep) char *bump = NULL;
@@ -276,7 +276,7 @@ static int replace_declaration(Sqlite *self, const char *sql, Buffer *plan, Erro
     return sqlite_execute(self, bump, "widen a column", error);
 }
 
-static int redeclare(Sqlite *self, const Widening *widening, Buffer *plan, Error *error)
+static int redeclare(Sqlite *self, const Widening *widening, Error *error)
 {
     _cleanup_(freep) char *created = NULL;
     _cleanup_(buffer_clear) Buffer sql = { 0 };
@@ -289,7 +289,7 @@ static int redeclare(Sqlite *self, const Widening *widening, Buffer *plan, Error
     buffer_append_string(&sql, " COLLATE NOCASE");
     _cleanup_(freep) char *text = buffer_take_string(&sql);
     sqlite3_db_config(self->database, SQLITE_DBCONFIG_DEFENSIVE, 0, NULL);
-    int r = replace_declaration(self, text, plan, error);
+    int r = replace_declaration(self, text, error);
     sqlite3_db_config(self->database, SQLITE_DBCONFIG_WRITABLE_SCHEMA, 0, NULL);
     sqlite3_db_config(self->database, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     return r;
@@ -335,7 +335,7 @@ static char *copy_statement(const Widening *widening)
     return buffer_take_string(&sql);
 }
 
-static int replace_table(Sqlite *self, const char *name, Buffer *plan, Error *error)
+static int replace_table(Sqlite *self, const char *name, Error *error)
 {
     _cleanup_(buffer_clear) Buffer drop = { 0 }, rename = { 0 };
     buffer_append_string(&drop, "DROP TABLE ");
@@ -343,27 +343,26 @@ static int replace_table(Sqlite *self, const char *name, Buffer *plan, Error *er
     buffer_append_string(&rename, "ALTER TABLE \"" NEW_TABLE "\" RENAME TO ");
     sqlite_quote(&rename, name);
     _cleanup_(freep) char *drop_text = buffer_take_string(&drop), *rename_text = buffer_take_string(&rename);
-    if (sqlite_ddl(self, drop_text, plan, "widen a column", error) < 0)
+    if (sqlite_ddl(self, drop_text, "widen a column", error) < 0)
         return -1;
     /* Else SQLite would look through the views, which refer to a table that is not there at this moment. */
     sqlite3_db_config(self->database, SQLITE_DBCONFIG_LEGACY_ALTER_TABLE, 1, NULL);
-    int r = sqlite_ddl(self, rename_text, plan, "widen a column", error);
+    int r = sqlite_ddl(self, rename_text, "widen a column", error);
     sqlite3_db_config(self->database, SQLITE_DBCONFIG_LEGACY_ALTER_TABLE, 0, NULL);
     return r;
 }
 
-static int copy(Sqlite *self, const Widening *widening, Buffer *plan, Error *error)
+static int copy(Sqlite *self, const Widening *widening, Error *error)
 {
     _cleanup_(freep) char *created = NULL, *filled = NULL;
     if (new_statement(self, widening, "\"" NEW_TABLE "\"", &created, error) < 0)
         return -1;
     filled = copy_statement(widening);
-    if (sqlite_ddl(self, created, plan, "widen a column", error) < 0 ||
-        sqlite_ddl(self, filled, plan, "widen a column", error) < 0 ||
-        replace_table(self, widening->live.name, plan, error) < 0)
+    if (sqlite_ddl(self, created, "widen a column", error) < 0 ||
+        sqlite_ddl(self, filled, "widen a column", error) < 0 || replace_table(self, widening->live.name, error) < 0)
         return -1;
     for (size_t i = 0; i < widening->object_count; i++)
-        if (sqlite_ddl(self, widening->objects[i], plan, "widen a column", error) < 0)
+        if (sqlite_ddl(self, widening->objects[i], "widen a column", error) < 0)
             return -1;
     return 0;
 }
@@ -380,18 +379,18 @@ static int verify(Sqlite *self, const Widening *widening, Error *error)
     return r;
 }
 
-int sqlite_widen(Sqlite *self, const Table *table, size_t column, Buffer *plan, Error *error)
+int sqlite_widen(Sqlite *self, const Table *table, size_t column, Error *error)
 {
     _cleanup_(widening_clear) Widening widening = { .table = table };
     if (compare(self, &widening, error) < 0)
         return -1;
     /* A plan has all of them with the first. */
-    if (widening.count == 0 || (plan && widening.first != column))
+    if (widening.count == 0 || (self->plan && widening.first != column))
         return 0;
     if (read_statements(self, &widening, error) < 0)
         return -1;
     self->phase = "widening a column";
-    int r = widening.content ? copy(self, &widening, plan, error) : redeclare(self, &widening, plan, error);
+    int r = widening.content ? copy(self, &widening, error) : redeclare(self, &widening, error);
     self->phase = "loading";
-    return r < 0 || plan ? r : verify(self, &widening, error);
+    return r < 0 || self->plan ? r : verify(self, &widening, error);
 }
