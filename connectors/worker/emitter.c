@@ -57,6 +57,7 @@ typedef struct EmitterTable {
 struct Emitter {
     Worker *worker;
     EmitterOptions options;
+    bool plan; /* no rows are wanted */
     Conversion conversion;
     EmitterTable **tables;
     uint32_t table_count;
@@ -69,7 +70,9 @@ struct Emitter {
 Emitter *emitter_new(Worker *worker, const EmitterOptions *options)
 {
     Emitter *emitter = xcalloc(1, sizeof(*emitter));
-    *emitter = (Emitter){ .worker = worker, .options = *options, .conversion = { .base64 = options->base64 } };
+    *emitter = (Emitter){
+        .worker = worker, .options = *options, .plan = worker_plans(worker), .conversion = { .base64 = options->base64 }
+    };
     return emitter;
 }
 
@@ -485,6 +488,8 @@ int emitter_row(Emitter *emitter, Operation operation, FrameText name, const Emi
     EmitterTable *table;
     bool fresh;
     emitter->conversion.fault = EMITTER_FAULT_NONE;
+    if (emitter->plan)
+        return worker_enough(emitter->worker, error);
     if (find_table(emitter, name, &table, error) < 0)
         return -1;
     table->rows++;
@@ -503,6 +508,8 @@ int emitter_row(Emitter *emitter, Operation operation, FrameText name, const Emi
 
 int emitter_truncate(Emitter *emitter, FrameText name, Error *error)
 {
+    if (emitter->plan)
+        return worker_enough(emitter->worker, error);
     EmitterTable *table;
     if (find_table(emitter, name, &table, error) < 0)
         return -1;

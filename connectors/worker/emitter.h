@@ -12,6 +12,9 @@
  * Names are normalised (naming.h) unless the connection says `naming: source`. Two names that meet in one are refused,
  * and so is a name of which nothing is left.
  *
+ * In a plan (worker_plans()) the first row or truncate ends the source's reading: it fails, and the worker library
+ * takes that for a good end.
+ *
  * After a failed call nothing of its row was sent: the source may go on with the next one. All errors are of kind
  * ERROR_DATA and name table, row, column and value, but for those of the pipe. Rows are counted from 1 for each table.
  */

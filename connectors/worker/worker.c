@@ -36,8 +36,9 @@ struct Worker {
     Channel control;
     int operations; /* the pipe */
     char *state;
-    Buffer frames; /* other frames than ROWS on their way to the pipe */
-    Buffer output; /* the open ROWS frame */
+    bool plan, enough; /* see worker_plans() */
+    Buffer frames;     /* other frames than ROWS on their way to the pipe */
+    Buffer output;     /* the open ROWS frame */
     RowsWriter rows;
     bool rows_open;
     uint16_t rows_table;
@@ -229,8 +230,21 @@ int worker_truncate(Worker *worker, uint16_t table, Error *error)
     return pipe_send(worker, &(Frame){ .type = FRAME_TRUNCATE, .truncate = { .table = table } }, error);
 }
 
+bool worker_plans(const Worker *worker)
+{
+    return worker->plan;
+}
+
+int worker_enough(Worker *worker, Error *error)
+{
+    worker->enough = true;
+    return error_set(error, ERROR_CANCELLED, "the plan needs no more");
+}
+
 int worker_checkpoint(Worker *worker, const char *state, Error *error)
 {
+    if (worker->plan)
+        return worker_enough(worker, error);
     Frame frame = { .type = FRAME_CHECKPOINT,
                     .checkpoint = { .number = ++worker->checkpoints, .state = frame_text(state) } };
     if (pipe_send(worker, &frame, error) < 0)
@@ -416,6 +430,7 @@ static int receive_begin(Worker *worker, json_t **ret_configuration, Error *erro
         return error_set(error, ERROR_INTERNAL, "the configuration from the daemon is not a JSON object");
     }
     worker->state = xstrndup(frame.begin.state.data, frame.begin.state.length);
+    worker->plan = json_is_true(json_object_get(configuration, "plan"));
     *ret_configuration = configuration;
     return 0;
 }
@@ -451,8 +466,14 @@ static int enter_sandbox(Worker *worker, const SandboxPolicy *policy, Error *err
 static int run_source(Worker *worker, const Source *source, void *state, Error *error)
 {
     Frame hello = hello_frame(source->program), end = { .type = FRAME_END };
-    if (pipe_send(worker, &hello, error) < 0 || source->check(state, error) < 0 ||
-        source->read(state, worker, error) < 0 || pipe_send(worker, &end, error) < 0)
+    if (pipe_send(worker, &hello, error) < 0 || source->check(state, error) < 0)
+        return -1;
+    if (source->read(state, worker, error) < 0) {
+        if (!worker->enough)
+            return -1;
+        error_clear(error);
+    }
+    if (pipe_send(worker, &end, error) < 0)
         return -1;
     Frame done = { .type = FRAME_DONE, .done = { .rows = worker->rows_sent, .bytes = worker->bytes_read } };
     return channel_send(&worker->control, &done, error);

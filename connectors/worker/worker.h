@@ -22,6 +22,14 @@ typedef struct WorkerFile {
 
 const char *worker_state(const Worker *worker); /* committed state, JSON */
 
+/* A plan: BEGIN says {"plan": true}, and what would be done is only told (connectors/writer/destination.h). Tables are
+ * announced as ever, but there are no rows, truncates or checkpoints: who comes to the first calls worker_enough() and
+ * returns its failure, which then is the good end of read(). The emitter and worker_checkpoint() do so by themselves.
+ * Files are asked about as ever; one that would be loaded begins and ends, with its table between. Nothing is made on
+ * disk. */
+bool worker_plans(const Worker *worker);
+int worker_enough(Worker *worker, Error *error);
+
 /* Files. worker_file_seen() asks whether to load: FILE_LOAD, FILE_SKIP (it is loaded), FILE_LEFT_OUT. */
 int worker_file_seen(Worker *worker, const WorkerFile *file, FileVerdict *ret, Error *error);
 int worker_file_note(Worker *worker, const char *name, size_t name_length, bool failed, const char *message,

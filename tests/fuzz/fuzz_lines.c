@@ -50,6 +50,16 @@ int worker_table(Worker *worker, uint16_t id, const char *name, uint8_t flags, c
     return 0;
 }
 
+bool worker_plans(const Worker *worker)
+{
+    return false;
+}
+
+int worker_enough(Worker *worker, Error *error)
+{
+    return error_set(error, ERROR_CANCELLED, "the plan needs no more");
+}
+
 int worker_truncate(Worker *worker, uint16_t table, Error *error)
 {
     close_rows(worker);

@@ -40,6 +40,7 @@ typedef struct FilesSource {
     uint8_t (*requeued)[SHA256_SIZE]; /* owned; hashes of files whose quarantined rows are to be loaded */
     size_t requeued_count;
     bool is_sidecar; /* the file being read */
+    bool plan;       /* nothing is loaded, only told */
     int folder;      /* owned; -1: there is none */
     Folder listed;
     Charset *charset; /* owned; NULL: UTF-8 */
@@ -272,6 +273,20 @@ static void say_replacement(FilesSource *files)
     files->replaced = xstrdup(files->shown_name);
 }
 
+/* The writer is told that the file would come, and nothing of it. */
+static int plan_file(FilesSource *files, const DataFile *file, const WorkerFile *known, Error *error)
+{
+    _cleanup_(error_clear) Error fault = { 0 };
+    _cleanup_(manifest_clear) Manifest manifest = { 0 };
+    if (read_manifest(files, file->name, &manifest, &fault) < 0)
+        return note(files, file->name, true, fault.message, error);
+    return worker_file_begin(files->worker, known, error) < 0 ||
+                   worker_table(files->worker, TABLE_ID, files->settings.dest_table, TABLE_DECLARED, files->columns,
+                                files->settings.column_count, error) < 0
+               ? -1
+               : worker_file_end(files->worker, FILE_END_LOADED, known->hash, 0, 0, NULL, error);
+}
+
 static int load_file(FilesSource *files, DataFile *file, const WorkerFile *known, bool *ret_loaded, Error *error)
 {
     _cleanup_(error_clear) Error fault = { 0 }, changed = { 0 };
@@ -331,7 +346,7 @@ static int read_open_file(FilesSource *files, DataFile *file, bool *ret_loaded, 
         files->bytes_total -= MIN_OF(file->size, files->bytes_total);
         return 0;
     }
-    return load_file(files, file, &known, ret_loaded, error);
+    return files->plan ? plan_file(files, file, &known, error) : load_file(files, file, &known, ret_loaded, error);
 }
 
 /* PARENT: NULL, or the hash of the file whose sidecar this is. */
@@ -477,7 +492,7 @@ static void take_requeued(FilesSource *files, const json_t *list)
 
 static int open_quarantine(FilesSource *files, const json_t *configuration, SandboxPolicy *policy, Error *error)
 {
-    if (!files->settings.quarantine)
+    if (!files->settings.quarantine || files->plan)
         return 0;
     if (quarantine_open(&files->quarantine, &files->settings, error) < 0)
         return -1;
@@ -491,6 +506,7 @@ static int files_open(void **ret, const json_t *configuration, SandboxPolicy *po
 {
     FilesSource *files = xcalloc(1, sizeof(*files));
     files->folder = -1;
+    files->plan = json_is_true(json_object_get(configuration, "plan"));
     files->quarantine = QUARANTINE_NONE;
     files->paths[policy->path_count++] = (SandboxPath){ .access = SANDBOX_READ };
     policy->paths = files->paths;
