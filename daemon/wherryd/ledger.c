@@ -8,6 +8,8 @@
  */
 #include "daemon/wherryd/ledger.h"
 
+#include <jansson.h>
+
 #include "lib/basics/clock.h"
 #include "lib/basics/path.h"
 #include "lib/basics/text.h"
@@ -18,6 +20,9 @@ struct Ledger {
     char *connection, *asked_as, *run_id;
     uint32_t retry_cap;
     bool full;
+    bool plan;
+    bool doubts;     /* in a plan: files that count as loaded may not be there */
+    json_t *planned; /* owned; in a plan: hashes of the files that it would load */
     char *quarantine_dir;
     RunCounts *counts;
     /* the question that the writer has */
@@ -47,8 +52,8 @@ void ledger_answer_clear(LedgerAnswer *answer)
 
 int ledger_start(Store *store, const LedgerOptions *options, RunCounts *counts, Ledger **ret, Error *error)
 {
-    int64_t reclaimed;
-    if (store_files_reclaim(store, options->connection, &reclaimed, error) < 0)
+    int64_t reclaimed = 0;
+    if (!options->plan && store_files_reclaim(store, options->connection, &reclaimed, error) < 0)
         return -1;
     counts->reclaimed += reclaimed;
     Ledger *ledger = xcalloc(1, sizeof *ledger);
@@ -58,6 +63,8 @@ int ledger_start(Store *store, const LedgerOptions *options, RunCounts *counts, 
     ledger->run_id = xstrdup(options->run_id);
     ledger->retry_cap = options->retry_cap;
     ledger->full = options->full;
+    ledger->plan = options->plan;
+    ledger->planned = json_object();
     ledger->quarantine_dir = xstrdup(options->quarantine_dir);
     ledger->counts = counts;
     *ret = ledger;
@@ -73,6 +80,7 @@ Ledger *ledger_free(Ledger *ledger)
     free(ledger->run_id);
     free(ledger->quarantine_dir);
     free(ledger->asked_name);
+    json_decref(ledger->planned);
     free(ledger);
     return NULL;
 }
@@ -95,7 +103,8 @@ int ledger_opened(Ledger *ledger, uint64_t sequence, FrameText run_id, Error *er
     const char *cached_run = cached.run_id ? cached.run_id : "";
     bool same = cached.sequence == sequence && strlen(cached_run) == run_id.length &&
                 (run_id.length == 0 || memcmp(cached_run, run_id.data, run_id.length) == 0);
-    if (same)
+    ledger->doubts = ledger->plan && !same;
+    if (same || ledger->plan)
         return 0;
     _cleanup_(freep) char *committed_by = run_id.length > 0 ? xstrndup(run_id.data, run_id.length) : NULL;
     if (store_begin(ledger->store, error) < 0)
@@ -122,6 +131,8 @@ static bool of_this_run(const Ledger *ledger, const FileRecord *record)
 /* Writes the ledger's row of OFFER as it is to be from now on; ERROR_TEXT may be the row's own. */
 static int put(Ledger *ledger, Offer *offer, FileState state, const char *error_text, Error *error)
 {
+    if (ledger->plan)
+        return 0;
     FileRecord row = offer->record;
     row.name = (char *)offer->name;
     memcpy(row.hash, offer->hash, sizeof row.hash);
@@ -146,6 +157,8 @@ static int load(Ledger *ledger, Offer *offer, LedgerAnswer *ret, Error *error)
     ledger->counts->new_files += !offer->known;
     ledger->counts->retried += before == FILE_STATE_FAILED;
     ret->verdict = LEDGER_LOAD;
+    if (ledger->plan)
+        json_object_set_new(ledger->planned, offer->hash, json_string(offer->name));
     return 0;
 }
 
@@ -159,8 +172,8 @@ static int skip(Ledger *ledger, LedgerAnswer *ret)
 /* Says so where a file is skipped for what happened under another name; once per name for good. */
 static int skip_as_same(Ledger *ledger, const Offer *offer, const char *what, LedgerAnswer *ret, Error *error)
 {
-    bool news;
-    if (store_file_seen(ledger->store, ledger->connection, offer->name, offer->hash, &news, error) < 0)
+    bool news = true;
+    if (!ledger->plan && store_file_seen(ledger->store, ledger->connection, offer->name, offer->hash, &news, error) < 0)
         return -1;
     if (strcmp(offer->name, offer->record.name) != 0) {
         ret->note = xasprintf("file \"%s\" has the same content as \"%s\", which %s: skipped", offer->name,
@@ -233,6 +246,12 @@ int ledger_file_seen(Ledger *ledger, FrameText name, const uint8_t hash[static S
     if (offer_fetch(ledger, &offer, error) < 0)
         return -1;
     ledger->counts->files_scanned++;
+    const char *same = json_string_value(json_object_get(ledger->planned, offer.hash));
+    if (same) {
+        ret->note =
+            xasprintf("file \"%s\" has the same content as \"%s\", which this sync would load", printable, same);
+        return skip(ledger, ret);
+    }
     FileState state = offer.known ? offer.record.state : FILE_STATE_PENDING;
     if (offer.known && state != FILE_STATE_PENDING && of_this_run(ledger, &offer.record))
         return skip_in_this_run(ledger, &offer, ret, error);
@@ -241,7 +260,7 @@ int ledger_file_seen(Ledger *ledger, FrameText name, const uint8_t hash[static S
         return skip_at_cap(ledger, &offer, ret, error);
     if (ledger->full || offer.record.forced)
         return load(ledger, &offer, ret, error);
-    if (state == FILE_STATE_COMMITTED && !offer.record.doubted)
+    if (state == FILE_STATE_COMMITTED && !offer.record.doubted && !ledger->doubts)
         return skip_loaded(ledger, &offer, ret, error);
     return ask(ledger, &offer, ret);
 }
@@ -252,7 +271,7 @@ static int found_there(Ledger *ledger, Offer *offer, int64_t rows, LedgerAnswer 
     if (offer->known && offer->record.state == FILE_STATE_COMMITTED) {
         if (skip_loaded(ledger, offer, ret, error) < 0)
             return -1;
-        return store_file_trust(ledger->store, ledger->connection, offer->hash, error);
+        return ledger->plan ? 0 : store_file_trust(ledger->store, ledger->connection, offer->hash, error);
     }
     offer->record.rows = rows;
     ret->loaded = true;

@@ -5,6 +5,7 @@
  * runs have. `--answer` is the third use: it runs nothing, and answers control calls about what `--once --file` did.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <signal.h>
@@ -22,6 +23,7 @@
 #include "daemon/wherryd/store.h"
 #include "lib/basics/buffer.h"
 #include "lib/basics/hash.h"
+#include "lib/basics/path.h"
 #include "lib/basics/text.h"
 #include "lib/system/paths.h"
 #include "wherry-build.h"
@@ -44,6 +46,8 @@ static const char *arg_file;
 static const char *arg_dir;
 static const char *arg_debug_state; /* a file */
 static bool arg_json;
+static bool arg_unrun;               /* FILE need not have been run */
+static char *arg_passing_dir;        /* the state folder for that, which nobody misses; NULL: none was made */
 static const char *const *arg_names; /* what stands after the options; ends with NULL */
 static size_t arg_name_count;
 static char *arg_asked_as; /* with arg_file: how wherryctl is told of it */
@@ -75,6 +79,7 @@ static void print_help(void)
          "      --libexec-dir DIR   the source and destination programs\n"
          "      --once              run once, then end: 0 all good, 1 something failed, 2 wrong use or configuration\n"
          "      --answer            what wherryctl uses where it is given a FILE in place of a connection\n"
+         "      --unrun             with --answer: FILE need not have been run\n"
          "      --file FILE         with --once: a pipeline file that is not in pipelines.d\n"
          "      --dir DIR           with --file: the folder of a pipeline without \"source:\"\n"
          "      --debug-state FILE  with --file: begin with this state and tell more; what wherryctl debug uses\n"
@@ -94,6 +99,7 @@ static const struct option options[] = { { "config-dir", required_argument, NULL
                                          { "libexec-dir", required_argument, NULL, 'l' },
                                          { "once", no_argument, NULL, 'o' },
                                          { "answer", no_argument, NULL, 'a' },
+                                         { "unrun", no_argument, NULL, 'u' },
                                          { "file", required_argument, NULL, 'f' },
                                          { "dir", required_argument, NULL, 'd' },
                                          { "debug-state", required_argument, NULL, 'g' },
@@ -154,6 +160,9 @@ static int take_option(int option, char *argv[])
     case 'a':
         arg_action = ACTION_ANSWER;
         return 0;
+    case 'u':
+        arg_unrun = true;
+        return 0;
     case 'f':
         arg_file = optarg;
         return 0;
@@ -208,10 +217,12 @@ static int parse(int argc, char *argv[])
         return wrong_use("\"--answer\" needs \"--file FILE\"");
     if (arg_file && arg_name_count > 0)
         return wrong_use("with \"--file\" no connection can be named: \"%s\"", arg_names[0]);
-    if (arg_dir && (!arg_file || arg_action != ACTION_ONCE))
+    if (arg_dir && !arg_file)
         return wrong_use("\"--dir\" needs \"--once --file FILE\"");
     if (arg_debug_state && (!arg_file || arg_action != ACTION_ONCE))
         return wrong_use("\"--debug-state\" needs \"--once --file FILE\"");
+    if (arg_unrun && arg_action != ACTION_ANSWER)
+        return wrong_use("\"--unrun\" needs \"--answer --file FILE\"");
     if (arg_json && arg_action != ACTION_ONCE)
         return wrong_use("\"--json\" needs \"--once\"");
     return 0;
@@ -257,6 +268,30 @@ static char *asked_as(const char *state_dir_given)
     return folder ? xasprintf("%s --state-dir %s", file, folder) : take_ptr(file);
 }
 
+/* For a file that was never run: where the ledger would be that there is not, until the answer is given. */
+static int make_passing_dir(Error *error)
+{
+    const char *folder = getenv("TMPDIR");
+    _cleanup_(freep) char *path = xasprintf("%s/wherry-plan-XXXXXX", folder && *folder == '/' ? folder : "/tmp");
+    if (!mkdtemp(path))
+        return error_set_errno(error, ERROR_TEMPORARY, errno, "no folder \"%s\" can be made", path);
+    free(arg_paths.state_dir);
+    arg_paths.state_dir = xstrdup(path);
+    arg_passing_dir = take_ptr(path);
+    return 0;
+}
+
+static void remove_passing_dir(void)
+{
+    if (!arg_passing_dir)
+        return;
+    _cleanup_(freep) char *folder = path_folder(arg_passing_dir);
+    _cleanup_(close_fdp) int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0)
+        path_remove_tree(fd, strrchr(arg_passing_dir, '/') + 1);
+    free(take_ptr(arg_passing_dir));
+}
+
 /* Asking must not make folders. */
 static int require_ledger(Error *error)
 {
@@ -265,6 +300,8 @@ static int require_ledger(Error *error)
         return 0;
     if (access(arg_file, R_OK) < 0)
         return error_set_errno(error, ERROR_CONFIGURATION, errno, "\"%s\" cannot be read", arg_file);
+    if (arg_unrun)
+        return make_passing_dir(error);
     _cleanup_(freep) char *file = text_shell_word(arg_file);
     return error_set(error, ERROR_CONFIGURATION,
                      "\"%s\" has not been run yet: there is nothing in \"%s\"; run it with \"wherryctl run %s\", or "
@@ -498,6 +535,7 @@ int main(int argc, char *argv[])
     int status = parse(argc, argv);
     if (status == 0)
         status = act();
+    remove_passing_dir();
     paths_clear(&arg_paths);
     free(arg_asked_as);
     return status;

@@ -165,7 +165,7 @@ int manager_cancel(Manager *manager, const char *name)
     if (r != 0)
         return r;
     Run *run = connection->run;
-    if (!run || run->task != SYNC_LOAD)
+    if (!run || (run->task != SYNC_LOAD && run->task != SYNC_PLAN))
         return MANAGER_E_NOT_SYNCING;
     if (run->sync)
         sync_cancel(run->sync, NULL);
@@ -336,6 +336,16 @@ int manager_set_state(Manager *manager, const char *name, json_t *state, Manager
     run->state = state ? json_deep_copy(state) : NULL;
     run_pump(manager);
     return 0;
+}
+
+int manager_plan(Manager *manager, const char *name, ManagerStateCallback callback, void *userdata,
+                 char ret_run_id[static 37], Error *error)
+{
+    Run *run;
+    int r = queue_state(manager, name, SYNC_PLAN, callback, userdata, ret_run_id, &run, error);
+    if (r == 0)
+        run_pump(manager);
+    return r;
 }
 
 bool manager_is_descendant(Manager *manager, pid_t pid)

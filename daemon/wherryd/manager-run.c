@@ -184,16 +184,18 @@ static void run_end(Run *run, ErrorKind kind, bool log)
     manager_run_gone(manager);
 }
 
-/* A question to a writer, or an order: no part of the history. */
+/* A question to a writer, an order, or a plan: no part of the history. */
 static void run_end_state(Run *run, const SyncResult *result)
 {
     Manager *manager = run->manager;
     Connection *connection = run->connection;
     ManagerStateCallback callback = run->callback;
     void *userdata = run->userdata;
-    json_t *state = result->state ? json_loads(result->state, JSON_DECODE_ANY, NULL) : NULL;
+    json_t *state = result->plan    ? json_incref(result->plan)
+                    : result->state ? json_loads(result->state, JSON_DECODE_ANY, NULL)
+                                    : NULL;
     _cleanup_(error_clear) Error error = {};
-    bool good = strcmp(run->record.outcome, "succeeded") == 0;
+    bool good = result->plan || strcmp(run->record.outcome, "succeeded") == 0;
     if (!good)
         error_set(&error, result->kind == ERROR_NONE ? ERROR_INTERNAL : result->kind, "%s",
                   run->record.error ? run->record.error : "the writer ended without an answer");

@@ -72,6 +72,10 @@ int manager_get_state(Manager *manager, const char *connection, ManagerStateCall
                       Error *error);
 int manager_set_state(Manager *manager, const char *connection, json_t *state /* borrowed; NULL: reset to {} */,
                       ManagerStateCallback callback, void *userdata, char ret_run_id[static 37], Error *error);
+/* What the next sync would do, as the interface's Plan: CALLBACK gets it, or an error where it could not even begin.
+ * What the sync would fail with stands in it. MANAGER_E_BUSY while syncing: what is left to do is not known before. */
+int manager_plan(Manager *manager, const char *connection, ManagerStateCallback callback, void *userdata,
+                 char ret_run_id[static 37], Error *error);
 
 /* Puts a connector's project in place, version by version (manager-deploy.c). The first call begins an upload, further
  * ones name it and bring files; the one with `commit` builds the environment and puts the version in place. */

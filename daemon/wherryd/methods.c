@@ -486,6 +486,24 @@ static void set_state(Call *call, json_t *parameters)
     }
 }
 
+static void plan_made(json_t *made, const Error *error, void *userdata)
+{
+    state_arrived(userdata, made ? json_pack("{s:O}", "plan", made) : NULL, error);
+}
+
+static void plan(Call *call, json_t *parameters)
+{
+    _cleanup_(error_clear) Error error = { 0 };
+    const char *connection = parameter_string(parameters, "connection");
+
+    call->waits = CALL_WAITS_STATE;
+    int r = manager_plan(call->manager, connection, plan_made, call, call->run_id, &error);
+    if (r != 0) {
+        call->waits = CALL_WAITS_NOT;
+        answer_result(call, r, connection, call->run_id, NULL, &error);
+    }
+}
+
 static void monitor(Call *call, json_t *parameters)
 {
     call->waits = CALL_WAITS_FOREVER;
@@ -546,6 +564,7 @@ static const Method METHODS[] = {
                                                  { "naming", PARAMETER_STRING, true }, { "frequency", PARAMETER_STRING, true } } },
     { MANAGER ".Configure", configure, .parameters = { { "connection", PARAMETER_STRING }, { "set", PARAMETER_OBJECT, true },
                                                        { "unset", PARAMETER_STRINGS, true } } },
+    { MANAGER ".Plan", plan, .parameters = { { "connection", PARAMETER_STRING } } },
     { MANAGER ".Monitor", monitor, .needs_more = true },
 };
 /* clang-format on */

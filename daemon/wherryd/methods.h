@@ -16,7 +16,7 @@
 typedef enum CallWaits {
     CALL_WAITS_NOT,
     CALL_WAITS_RUN,     /* Sync: for the end of run_id */
-    CALL_WAITS_STATE,   /* GetState, SetState: the manager holds the call until it calls back */
+    CALL_WAITS_STATE,   /* GetState, SetState, Plan: the manager holds the call until it calls back */
     CALL_WAITS_DRAINED, /* the rest of a list, in pieces */
     CALL_WAITS_FOREVER, /* Monitor */
 } CallWaits;

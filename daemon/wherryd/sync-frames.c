@@ -17,6 +17,7 @@
 
 #include "daemon/wherryd/message-id.h"
 #include "daemon/wherryd/sync-internal.h"
+#include "daemon/wherryd/sync-plan.h"
 #include "lib/basics/text.h"
 
 /* --- text --- */
@@ -126,12 +127,19 @@ static int add_requeued(Sync *sync, Error *error)
     json_t *hashes = json_array();
     int r = store_sidecars_requeued(sync->options.store, sync->record->connection, add_hash, hashes, error);
     json_object_set_new(sync->worker_begin, "requeued", hashes);
+    if (sync->plan && json_array_size(hashes) > 0) {
+        size_t count = json_array_size(hashes);
+        _cleanup_(freep) char *note =
+            xasprintf("the corrected rows of %zu file%s would be loaded from %s sidecar%s", count,
+                      count == 1 ? "" : "s", count == 1 ? "its" : "their", count == 1 ? "" : "s");
+        sync_plan_note(sync, note);
+    }
     return r;
 }
 
 int sync_open_ledger(Sync *sync, Error *error)
 {
-    if (sync->options.task != SYNC_LOAD || strcmp(sync->config->source, "files") != 0)
+    if (!sync_has_worker(sync) || strcmp(sync->config->source, "files") != 0)
         return 0;
     sync->record->has_files = true;
     LedgerOptions options = { .connection = sync->record->connection,
@@ -139,6 +147,7 @@ int sync_open_ledger(Sync *sync, Error *error)
                               .run_id = sync->record->run_id,
                               .retry_cap = sync->config->retry_cap,
                               .full = sync->options.full,
+                              .plan = sync->options.task == SYNC_PLAN,
                               .quarantine_dir = sync->config->quarantine_dir };
     if (add_requeued(sync, error) < 0)
         return -1;
@@ -204,6 +213,10 @@ static void warn_within_limit(Side *side, const char *message, bool repeat)
 
 static void say_note(Sync *sync, const LedgerAnswer *answer)
 {
+    if (sync->plan && answer->verdict != LEDGER_ASK_WRITER) {
+        sync_plan_action(sync, answer->verdict == LEDGER_LOAD ? "load" : "skip", answer->note);
+        return;
+    }
     if (answer->note)
         warn_within_limit(&sync->worker, answer->note, answer->repeat && !(sync->options.once && answer->left_out));
 }
@@ -236,6 +249,10 @@ static void take_file_seen(Side *side, const Frame *frame)
     if (ledger_file_seen(sync->ledger, frame->file.name, frame->file.hash, &answer, &error) < 0) {
         fail_for_store(sync, &error);
         return;
+    }
+    if (sync->plan) {
+        _cleanup_(freep) char *name = printable_text(sync, frame->file.name);
+        sync_plan_seen(sync, name, frame->file.hash, frame->file.size);
     }
     say_note(sync, &answer);
     free(sync->loading);
@@ -275,6 +292,15 @@ static void take_file_note(Side *side, const Frame *frame)
     Sync *sync = side->sync;
     _cleanup_(freep) char *name = printable_text(sync, frame->file_note.name);
     _cleanup_(freep) char *why = printable_text(sync, frame->file_note.message);
+    if (sync->plan) {
+        bool failed = frame->file_note.failed;
+        if (!failed || !sync_plan_fault(sync, name, NULL, why))
+            sync_plan_file(sync, &(SyncPlanFile){ .name = name,
+                                                  .state = failed ? "UNREADABLE" : "CHANGING",
+                                                  .action = failed ? "fail" : "wait",
+                                                  .reason = why });
+        return;
+    }
     _cleanup_(freep) char *message = xasprintf("%s: %s", name, why);
     ledger_file_note(sync->ledger, frame->file_note.failed);
     if (frame->file_note.failed)
@@ -311,10 +337,25 @@ static int record_file_done(Sync *sync, const Frame *frame, FrameText why, char 
     return store_commit(sync->options.store, error);
 }
 
+/* What became of it, and nothing of the destination's words. */
+static void tell_worker(Sync *sync, const Frame *frame)
+{
+    Frame outcome = { .type = FRAME_FILE_DONE, .file_done = { .outcome = frame->file_done.outcome } };
+    memcpy(outcome.file_done.hash, frame->file_done.hash, SHA256_SIZE);
+    program_send(&sync->worker.program, &outcome);
+}
+
 static void take_file_done(Side *side, const Frame *frame)
 {
     Sync *sync = side->sync;
     _cleanup_(freep) char *why = printable_text(sync, frame->file_done.error), *note = NULL;
+    if (sync->plan) {
+        if (frame->file_done.outcome != FILE_END_LOADED)
+            sync_plan_fault(sync, NULL, frame->file_done.hash, why);
+        sync->files_open -= sync->files_open > 0;
+        tell_worker(sync, frame);
+        return;
+    }
     /* ABORTED is not the file's fault, so it counts no attempt, but it is not loaded: that must not go unsaid. */
     if (frame->file_done.outcome == FILE_END_FAILED || frame->file_done.outcome == FILE_END_ABORTED) {
         count_failed_file(sync, why);
@@ -330,10 +371,7 @@ static void take_file_done(Side *side, const Frame *frame)
     }
     if (note)
         sync_warn(sync, "%s", note);
-    /* What became of it, and nothing of the destination's words. */
-    Frame outcome = { .type = FRAME_FILE_DONE, .file_done = { .outcome = frame->file_done.outcome } };
-    memcpy(outcome.file_done.hash, frame->file_done.hash, SHA256_SIZE);
-    program_send(&sync->worker.program, &outcome);
+    tell_worker(sync, frame);
 }
 
 static void take_file_retired(Side *side, const Frame *frame)
@@ -372,8 +410,14 @@ static void take_opened(Side *side, const Frame *frame)
         fail_for_store(sync, &error);
         return;
     }
-    if (sync->options.task == SYNC_LOAD)
+    if (sync_has_worker(sync))
         sync_dispatch(sync, WRITER_OPENED);
+}
+
+static void take_plan(Side *side, const Frame *frame)
+{
+    _cleanup_(freep) char *sql = masked_text(side->sync, frame->plan.statement);
+    sync_plan_statement(side->sync, sql);
 }
 
 static void take_taken(Side *side, const Frame *frame)
@@ -422,6 +466,12 @@ static void take_log(Side *side, const Frame *frame)
         return;
     _cleanup_(freep) char *message = masked_text(sync, frame->log.message);
     _cleanup_(freep) char *table = frame->log.table.length > 0 ? printable_text(sync, frame->log.table) : NULL;
+    if (sync->plan && priority <= LOG_NOTICE) {
+        _cleanup_(freep) char *shown = text_escape(message, strlen(message));
+        sync_plan_note(sync, shown);
+    }
+    if (sync->plan)
+        return;
     if (priority <= LOG_WARNING)
         add_warning(sync, message);
     LogContext context = sync->context;
@@ -501,7 +551,9 @@ enum {
     AFTER_OPENED = 8,
     WITH_LEDGER = 16,
     AT_THE_END = 32,
-    MOVES = 64
+    MOVES = 64,
+    IN_A_PLAN = 128,
+    NOT_IN_A_PLAN = 256,
 };
 static const struct {
     void (*take)(Side *side, const Frame *frame);
@@ -512,10 +564,11 @@ static const struct {
     [FRAME_FILE_SEEN] = { take_file_seen, FROM_WORKER | AFTER_OPENED | WITH_LEDGER | MOVES },
     [FRAME_FILE_VERDICT] = { take_file_verdict, FROM_WRITER | AFTER_OPENED | WITH_LEDGER | MOVES },
     [FRAME_FILE_NOTE] = { take_file_note, FROM_WORKER | AFTER_OPENED | WITH_LEDGER | MOVES },
-    [FRAME_FILE_RETIRED] = { take_file_retired, FROM_WORKER | AFTER_OPENED | WITH_LEDGER | MOVES },
+    [FRAME_FILE_RETIRED] = { take_file_retired, FROM_WORKER | AFTER_OPENED | WITH_LEDGER | MOVES | NOT_IN_A_PLAN },
     [FRAME_FILE_DONE] = { take_file_done, FROM_WRITER | AFTER_OPENED | WITH_LEDGER | MOVES },
-    [FRAME_TAKEN] = { take_taken, FROM_WRITER | AFTER_OPENED | MOVES },
-    [FRAME_COMMITTED] = { take_committed, FROM_WRITER | MOVES },
+    [FRAME_TAKEN] = { take_taken, FROM_WRITER | AFTER_OPENED | MOVES | NOT_IN_A_PLAN },
+    [FRAME_COMMITTED] = { take_committed, FROM_WRITER | MOVES | NOT_IN_A_PLAN },
+    [FRAME_PLAN] = { take_plan, FROM_WRITER | AFTER_OPENED | MOVES | IN_A_PLAN },
     [FRAME_PROGRESS] = { take_progress, FROM_WORKER | FROM_WRITER | AT_THE_END },
     [FRAME_LOG] = { take_log, FROM_WORKER | FROM_WRITER | AT_THE_END | MOVES },
     [FRAME_ERROR] = { take_error, FROM_WORKER | FROM_WRITER },
@@ -527,8 +580,8 @@ static bool is_in_turn(const Side *side, unsigned when)
     const Sync *sync = side->sync;
     bool said_all = side->done || side->error.kind != ERROR_NONE;
     return (when & (side->is_writer ? FROM_WRITER : FROM_WORKER)) && (side->hello || (when & BEFORE_HELLO)) &&
-           (!(when & AFTER_OPENED) || sync->state != OPENING) && (!(when & WITH_LEDGER) || sync->ledger) &&
-           (!said_all || (when & AT_THE_END));
+           (!(when & (sync->plan ? NOT_IN_A_PLAN : IN_A_PLAN))) && (!(when & AFTER_OPENED) || sync->state != OPENING) &&
+           (!(when & WITH_LEDGER) || sync->ledger) && (!said_all || (when & AT_THE_END));
 }
 
 void sync_take_frame(Side *side, const Frame *frame)

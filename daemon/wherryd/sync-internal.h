@@ -78,6 +78,9 @@ struct Sync {
     uint8_t asked_hash[SHA256_SIZE];
     uint64_t sequence;     /* committed last */
     char *committed_state; /* SYNC_GET_STATE */
+    json_t *plan;          /* SYNC_PLAN: what was told so far; else NULL */
+    json_t *planned_file;  /* the one that is asked about, of the plan's; NULL: it is not shown */
+    size_t plan_left_out;  /* files that are not shown */
     uint64_t memory_limit;
 
     uint64_t rows, bytes, bytes_total;
@@ -95,6 +98,10 @@ struct Sync {
 void sync_dispatch(Sync *sync, SyncEvent event);
 void sync_abort(Sync *sync, const char *outcome, Error *reason /* moved */);
 void sync_fail_side(Side *side, Error *error /* moved */); /* keeps the first, and dispatches */
+static inline bool sync_has_worker(const Sync *sync)
+{
+    return sync->options.task == SYNC_LOAD || sync->options.task == SYNC_PLAN;
+}
 static inline void sync_moved(Sync *sync)
 {
     sync->moved_ms = (int64_t)uv_now(sync->options.loop);

@@ -24,6 +24,7 @@
 #include <sys/wait.h>
 
 #include "daemon/wherryd/sync-internal.h"
+#include "daemon/wherryd/sync-plan.h"
 #include "lib/basics/clock.h"
 #include "lib/system/paths.h"
 
@@ -180,7 +181,7 @@ static const Error *choose_error(const Sync *sync)
 
 static bool all_done(const Sync *sync)
 {
-    return sync->writer.done && (sync->worker.done || sync->options.task != SYNC_LOAD);
+    return sync->writer.done && (sync->worker.done || !sync_has_worker(sync));
 }
 
 static ErrorKind decide(Sync *sync)
@@ -218,6 +219,7 @@ static void sync_free(Sync *sync)
     connection_config_free(sync->config);
     mask_free(sync->mask);
     json_decref(sync->worker_begin);
+    json_decref(sync->plan);
     error_clear(&sync->reason);
     error_clear(&sync->worker.error);
     error_clear(&sync->writer.error);
@@ -258,9 +260,11 @@ static void finish(Sync *sync)
     ErrorKind kind = decide(sync);
     sync_close_ledger(sync);
     _cleanup_(freep) char *state = take_ptr(sync->committed_state);
+    json_t *plan = sync->plan ? sync_plan_end(sync, sync->record->error) : NULL;
     SyncOptions options = sync->options;
     close_all(sync);
-    options.finished(&(SyncResult){ .kind = kind, .state = state }, options.userdata);
+    options.finished(&(SyncResult){ .kind = kind, .state = state, .plan = plan }, options.userdata);
+    json_decref(plan);
 }
 
 /* All have ended, and what they left behind too. */
@@ -489,6 +493,8 @@ static void begin_writer(Sync *sync, json_t *configuration)
     else if (sync->options.task == SYNC_SET_STATE)
         json_object_set_new(configuration, "set_state",
                             sync->options.state ? json_deep_copy(sync->options.state) : json_null());
+    else if (sync->options.task == SYNC_PLAN)
+        json_object_set_new(configuration, "plan", json_true());
     if (sync->options.tables)
         json_object_set(configuration, "tables", sync->options.tables);
     if (sync->options.debug_state)
@@ -521,7 +527,7 @@ static int start_programs(Sync *sync, json_t *writer_begin, Error *error)
     if (start_side(sync, &sync->writer, "destination", sync->config->destination, input, error) < 0)
         return -1;
     begin_writer(sync, writer_begin);
-    if (sync->options.task != SYNC_LOAD)
+    if (!sync_has_worker(sync))
         return 0;
     return start_side(sync, &sync->worker, "source", sync->config->source, output, error);
 }
@@ -532,6 +538,8 @@ static int start(Sync *sync, Error *error)
     if (config_resolve(sync->config, sync->record->run_id, sync->options.full, sync->mask, &sync->worker_begin,
                        &writer_begin, error) < 0)
         return -1;
+    if (sync->options.task == SYNC_PLAN)
+        sync_plan_begin(sync);
     int r = sync_open_ledger(sync, error);
     if (r >= 0)
         r = start_programs(sync, writer_begin, error);

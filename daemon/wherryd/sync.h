@@ -22,6 +22,7 @@ typedef enum SyncTask {
     SYNC_LOAD,
     SYNC_GET_STATE, /* a writer alone: what it reports on opening */
     SYNC_SET_STATE, /* a writer alone: commits a state under a new epoch */
+    SYNC_PLAN,      /* as SYNC_LOAD, but nothing is done: what would be is told */
 } SyncTask;
 
 typedef struct SyncProgress {
@@ -33,6 +34,7 @@ typedef struct SyncProgress {
 typedef struct SyncResult {
     ErrorKind kind;    /* why it failed; ERROR_NONE: it did not, or only files did */
     const char *state; /* SYNC_GET_STATE: JSON */
+    json_t *plan;      /* SYNC_PLAN; borrowed; NULL: it could not even begin */
 } SyncResult;
 
 typedef struct Sync Sync;

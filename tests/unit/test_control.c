@@ -153,6 +153,11 @@ int manager_set_state(Manager *m, const char *connection, json_t *state, Manager
         strcpy(ret_run_id, RUN_ID);
     return m->result;
 }
+int manager_plan(Manager *m, const char *connection, ManagerStateCallback callback, void *userdata,
+                 char ret_run_id[static 37], Error *error)
+{
+    return manager_set_state(m, connection, NULL, callback, userdata, ret_run_id, error);
+}
 int manager_deploy(Manager *m, const ManagerDeployRequest *request, const ManagerDeployEvents *events,
                    char ret_upload[static 37], Error *error)
 {
