@@ -95,9 +95,15 @@ static int connect_failed(const char *path, int errnum, Error *error)
 static int start_own_daemon(const Options *options, Client *client, Error *error)
 {
     _cleanup_(freep) char *wherryd = paths_wherryd();
-    const char *words[9] = { wherryd, "--answer", "--file", options->file };
+    const char *words[12] = { wherryd, "--answer", "--file", options->file };
     size_t n = 4;
     int ends[2];
+    if (options->unrun)
+        words[n++] = "--unrun";
+    if (options->dir) {
+        words[n++] = "--dir";
+        words[n++] = options->dir;
+    }
     if (options->config_dir) {
         words[n++] = "--config-dir";
         words[n++] = options->config_dir;

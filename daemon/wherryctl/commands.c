@@ -50,6 +50,14 @@ static const Command COMMANDS[] = {
       "read, replace or reset a connection's state",
       "The state is the source's own JSON object. \"set\" takes it from FILE (\"-\": standard input), \"reset\" makes it\n"
       "{}. Both are refused while the connection is syncing.\n\n" ABOUT_FILE, command_state },
+    { "plan", "CONNECTION | FILE.yaml [--dir DIR]", 1, 1, TAKES_FILE | TAKES_UNRUN_FILE | OPTION_DIR | OPTION_JSON,
+      "show what the next sync would do, without doing it",
+      "Which files it would load, and the statements that it would execute first: what makes and changes tables and\n"
+      "indexes, ready to be pasted. The source and the destination are asked as a sync asks them, and nothing is\n"
+      "written anywhere. A program (source type exec) runs until its first row; what rows would change is not known.\n"
+      "Exits with 1 where the sync would fail, and says why.\n\n"
+      "A FILE.yaml (a path, or a name that ends so) in place of a connection needs no daemon, and need not have been\n"
+      "run; --dir lends a folder to one without \"source:\", as for \"wherryctl run\".", command_plan },
     { "check", "[FILE…]", 0, ANY_NUMBER, 0, "check configuration files; needs no daemon",
       "Without FILE, everything in the configuration folder is checked. Exits with 2 where something is wrong.",
       command_check },

@@ -48,6 +48,7 @@ typedef enum OptionBit {
     OPTION_NAMING = 1 << 25,
     OPTION_FREQUENCY = 1 << 26,
     OPTION_WITHOUT_MEANING = 1 << 27, /* to Fivetran's service only */
+    TAKES_UNRUN_FILE = 1 << 28,       /* with TAKES_FILE: also one that was never run */
     TAKES_FILE = 1 << 24,             /* not an option: its connection may be a pipeline file */
 } OptionBit;
 #define OPTIONS_OF_ALL (OPTION_CONFIG_DIR | OPTION_STATE_DIR | OPTION_RUNTIME_DIR | OPTION_HELP | OPTION_VERSION)
@@ -61,6 +62,7 @@ typedef struct Options {
     const char *without_meaning[8]; /* names of options, without their values */
     size_t without_meaning_count;
     const char *file; /* a pipeline file in place of a connection: what `run` keeps of it is meant; NULL: the daemon */
+    bool unrun;       /* it need not have been run */
     const char *config_dir, *state_dir, *runtime_dir; /* as given; NULL: not */
     Paths paths;                                      /* as they apply */
 } Options;
@@ -91,6 +93,7 @@ int command_runs(const Options *options, char *const *arguments, size_t count); 
 int command_files(const Options *options, char *const *arguments, size_t count);
 int command_requeue(const Options *options, char *const *arguments, size_t count);
 int command_state(const Options *options, char *const *arguments, size_t count); /* state.c */
+int command_plan(const Options *options, char *const *arguments, size_t count);  /* plan.c */
 int command_check(const Options *options, char *const *arguments, size_t count); /* local.c */
 int command_draft(const Options *options, char *const *arguments, size_t count); /* draft.c */
 int command_run(const Options *options, char *const *arguments, size_t count);

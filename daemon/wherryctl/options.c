@@ -233,6 +233,7 @@ int command_line_parse(int argc, char **argv, CommandLine *ret, Error *error)
         return -1;
     if (line.command && (line.command->options & TAKES_FILE) && line.count > 0 && is_file(line.arguments[0]))
         line.options.file = line.arguments[0];
+    line.options.unrun = line.command && (line.command->options & TAKES_UNRUN_FILE);
     *ret = line;
     line = (CommandLine){ 0 };
     return 0;
