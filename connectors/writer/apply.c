@@ -323,9 +323,15 @@ static int take_table(Writer *writer, const Frame *frame, Error *error)
 
 static int dispatch(Writer *writer, const Frame *frame, bool dropping, Error *error)
 {
-    if (writer->plan && (frame->type == FRAME_ROWS || frame->type == FRAME_TRUNCATE || frame->type == FRAME_CHECKPOINT))
-        return error_set(error, ERROR_INTERNAL, "the worker broke the protocol: frame %s in a plan",
-                         frame_type_name(frame->type));
+    if (writer->plan &&
+        (frame->type == FRAME_ROWS || frame->type == FRAME_TRUNCATE || frame->type == FRAME_CHECKPOINT)) {
+        if (writer->files)
+            return error_set(error, ERROR_INTERNAL, "the worker broke the protocol: frame %s in a plan of files",
+                             frame_type_name(frame->type));
+        /* It needs no more, whatever the worker still sends. */
+        writer->sequence.state = SEQUENCE_ENDED;
+        return take_end(writer, error);
+    }
     switch (frame->type) {
     case FRAME_TABLE:
         return dropping ? 0 : take_table(writer, frame, error);

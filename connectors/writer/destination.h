@@ -20,7 +20,8 @@
  * BEGIN's configuration for a writer stands at the top of daemon/wherryd/config.h. Two keys ask for something else than
  * a sync: {"get_state": true} answers OPENED and DONE; {"set_state": {…} or null} commits that state ("{}" for null)
  * under a new epoch and answers OPENED, COMMITTED, DONE. Neither reads the pipe. {"get_state": true} may be given
- * together with neither "files" nor a run id. {"plan": true} reads the pipe and does nothing: see writer_plan().
+ * together with neither "files" nor a run id. {"plan": true} reads the pipe up to the
+ * first row and does nothing: see writer_plan().
  */
 #include <jansson.h>
 #include <string.h>

@@ -77,9 +77,9 @@ static int target_make(Writer *writer, uint16_t id, const Table *stream, Error *
         return -1;
     if (!declared.name)
         return 0;
-    return target_change(writer->targets[id], &writer->batch_changed, error) < 0
-               ? -1
-               : target_follow(writer->targets[id], stream, error);
+    if (target_change(writer->targets[id], &writer->batch_changed, error) < 0)
+        return -1;
+    return writer->plan ? 0 : target_follow(writer->targets[id], stream, error);
 }
 
 static int target_get(Writer *writer, uint16_t id, Target **ret, Error *error)
@@ -165,7 +165,8 @@ int operations_flush(Writer *writer, Error *error)
 {
     Target *target;
     for (size_t i = 0; i < writer->target_count; i++)
-        if (writer->stale[i] && target_get(writer, (uint16_t)i, &target, error) < 0)
+        if (writer->stale[i] && (!writer->plan || writer->declared[i].name) &&
+            target_get(writer, (uint16_t)i, &target, error) < 0)
             return -1;
     return flush_all(writer, error);
 }

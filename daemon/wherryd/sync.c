@@ -116,6 +116,14 @@ static void wait_for_end(Sync *sync)
     arm_deadline(sync);
 }
 
+/* A plan is whole when the writer has its tables, whatever the worker has yet to send. */
+static void end_worker(Sync *sync)
+{
+    if (sync->options.task == SYNC_PLAN)
+        send_cancel(&sync->worker);
+    arm_deadline(sync);
+}
+
 typedef struct Transition {
     void (*action)(Sync *sync);
     SyncState next; /* STAY */
@@ -140,7 +148,7 @@ static const Transition transitions[_SYNC_STATE_MAX][_SYNC_EVENT_MAX] = {
         [WORKER_FAILED] = { wait_for_end, STAY },
         [WORKER_CLOSED] = { wait_for_end, STAY },
         [WORKER_EXITED] = { tell_writer, DRAINING },
-        [WRITER_DONE] = { wait_for_end, ENDING },
+        [WRITER_DONE] = { end_worker, ENDING },
         [WRITER_FAILED] = { cancel_worker, ENDING },
         [WRITER_CLOSED] = { cancel_worker, ENDING },
         [WRITER_EXITED] = { cancel_worker, ENDING },
@@ -181,7 +189,7 @@ static const Error *choose_error(const Sync *sync)
 
 static bool all_done(const Sync *sync)
 {
-    return sync->writer.done && (sync->worker.done || !sync_has_worker(sync));
+    return sync->writer.done && (sync->worker.done || sync->options.task != SYNC_LOAD);
 }
 
 static ErrorKind decide(Sync *sync)

@@ -14,6 +14,7 @@ import pytest
 from harness import wait_for
 from postgres import server  # noqa: F401
 from test_exec import PYTHON, emitter, lines, upsert
+from test_fivetran import connector
 from test_manifest import manifest
 
 ORDERS = "id,note,amount\n1,first,9.5\n2,,\n"
@@ -580,6 +581,27 @@ def test_a_schema_that_may_not_change(wherry, target):
     made = plan(wherry, "emit", status=1)
     assert "`on_schema_change: block_all`" in made["error"]
     assert wherry.sync("emit", status=1)["error"] == made["error"]
+
+
+def test_a_connector_is_ended_at_its_first_row_too(plain_wherry):
+    wherry = plain_wherry
+    connector(
+        wherry,
+        """
+        try:
+            op.upsert("t", {"id": 1, "more": 2})
+        except Exception:
+            pass  # whatever it makes of that
+        time.sleep(300)
+        """,
+    )
+    wherry.start()
+    began = time.monotonic()
+    made = plan(wherry, "weather")
+    assert time.monotonic() - began < 60 and made["error"] is None
+    (created,) = [s for s in made["statements"] if "CREATE TABLE" in s and "_wherry_" not in s]
+    assert '"id"' in created and '"more"' not in created
+    assert not wherry.database.exists()
 
 
 # --- the daemon ---

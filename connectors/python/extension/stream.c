@@ -263,6 +263,17 @@ int worker_table(Worker *worker, uint16_t id, const char *name, uint8_t flags, c
     return put_frame(worker, &frame, error);
 }
 
+/* A plan is ended by the writer, at the first row that comes. */
+bool worker_plans(const Worker *worker)
+{
+    return false;
+}
+
+int worker_enough(Worker *worker, Error *error)
+{
+    return error_set(error, ERROR_INTERNAL, "a plan has no rows");
+}
+
 int worker_truncate(Worker *worker, uint16_t table, Error *error)
 {
     return put_frame(worker, &(Frame){ .type = FRAME_TRUNCATE, .truncate = { .table = table } }, error);
