@@ -48,9 +48,10 @@ def failed(wherry, program, **options):
 
 
 @pytest.fixture
-def running(wherry):
-    wherry.start()
-    return wherry
+def running(plain_wherry):
+    """Without sanitizers, which an interpreter inside of the sandbox cannot start with; tests/connectors has them."""
+    plain_wherry.start()
+    return plain_wherry
 
 
 # --- what it does ---
