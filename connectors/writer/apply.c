@@ -244,6 +244,15 @@ int apply_deferred(Writer *writer, int *ret_ms, Error *error)
     return 0;
 }
 
+/* The worker is gone without an END. A checkpoint that waits for its commit stands for rows that are whole, unless
+ * others came since: these are part of the transaction already. A source that fails soon after each checkpoint gets on
+ * so. */
+int apply_gone(Writer *writer, Error *error)
+{
+    bool whole = writer->in_batch && writer->deferred_state && writer->deferred_clean;
+    return whole ? commit_checkpoint(writer, error) : 0;
+}
+
 /* Rows after the last checkpoint, tables that nobody has looked at yet, and what a full sync has not seen. A batch that
  * turns out to have changed nothing is taken back: an empty sync writes nothing. */
 static int take_end(Writer *writer, Error *error)

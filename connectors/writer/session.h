@@ -83,6 +83,7 @@ int apply_operation(Writer *writer, const Frame *frame, Error *error);
 /* Commits a checkpoint that was merged with later ones, once its time has come. RET_MS: when to call again; -1: never.
  */
 int apply_deferred(Writer *writer, int *ret_ms, Error *error);
+int apply_gone(Writer *writer, Error *error);                     /* the worker ended without END */
 int apply_state(Writer *writer, const char *state, Error *error); /* set_state */
 void apply_abort(Writer *writer);
 void apply_clear(Writer *writer);

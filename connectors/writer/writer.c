@@ -206,8 +206,10 @@ static int wait_for_input(Writer *writer, const Channel *pipe, bool *ret_pipe, E
 }
 
 /* What happened to the worker is for the worker, or for whoever reaps it, to say: this is only what follows from it. */
-static int end_without_end(Error *error)
+static int end_without_end(Writer *writer, Error *error)
 {
+    if (apply_gone(writer, error) < 0)
+        return -1;
     return error_set(error, ERROR_CANCELLED,
                      "the worker ended before it had sent everything; what was not committed "
                      "is rolled back");
@@ -223,14 +225,14 @@ static int run_operations(Writer *writer, Channel *pipe, Error *error)
         if (writer->worker_gone) {
             if (drain(writer, pipe, error) < 0)
                 return -1;
-            return writer->sequence.state == SEQUENCE_ENDED ? 0 : end_without_end(error);
+            return writer->sequence.state == SEQUENCE_ENDED ? 0 : end_without_end(writer, error);
         }
         if (!readable)
             continue;
         int r = channel_fill(pipe, error);
         if (r == CHANNEL_E_END || (r < 0 && error->kind == ERROR_CANCELLED)) {
             error_clear(error);
-            return end_without_end(error);
+            return end_without_end(writer, error);
         }
         if (r < 0 || take_operations(writer, &pipe->reader, error) < 0)
             return -1;

@@ -39,10 +39,27 @@ def test_checkpoints_are_merged_within_the_interval(destination):
         assert writer.expect("TAKEN").fields["number"] == i
     # Nothing more comes: the interval alone brings the commit.
     assert writer.expect("COMMITTED").fields == {"sequence": 1, "rows": 5, "state": '{"at": 5}'}
-    writer.put(upserts(6) + frames.encode("CHECKPOINT", number=6, state='{"at": 6}'))
-    assert writer.finish() == 1  # without END: neither row nor state
+    writer.put(upserts(6) + frames.encode("CHECKPOINT", number=6, state='{"at": 6}') + upserts(7))
+    assert writer.finish() == 1  # without END, and rows came after the checkpoint that waited: neither row nor state
     assert destination.query("SELECT max(id) FROM t") == [(5,)]
     assert destination.query("SELECT state FROM _wherry_state") == [('{"at": 5}',)]
+
+
+@pytest.mark.parametrize("cut", ["", "half a frame", "worker gone"])
+def test_a_checkpoint_that_waits_is_kept_when_the_worker_ends(destination, cut):
+    """Else a source that fails soon after each checkpoint would begin anew for ever."""
+    writer = destination.start(files=False, commit_interval=3600)
+    writer.opened()
+    writer.put(frames.hello() + frames.table("t", [("id", "integer", KEY)]))
+    writer.put(upserts(1, 2) + frames.encode("CHECKPOINT", number=1, state='{"at": 2}'))
+    writer.expect("TAKEN")
+    if cut == "half a frame":
+        writer.put(upserts(3)[:-1])
+    elif cut == "worker gone":
+        writer.say(frames.encode("WORKER_GONE"))
+    assert writer.finish() == 1
+    assert writer.frames("COMMITTED") == [{"sequence": 1, "rows": 2, "state": '{"at": 2}'}]
+    assert destination.query("SELECT id FROM t") == [(1,), (2,)]
 
 
 def test_get_and_set_state(destination):
