@@ -52,3 +52,20 @@ def test_companions_are_as_open_as_the_database_and_belong_to_its_owner(wherry, 
     for path in (wherry.database, *(beside(wherry.database, suffix) for suffix in companions)):
         status = path.stat()
         assert (mode(path), status.st_uid, status.st_gid) == (0o640, *owner), path
+
+
+@pytest.mark.parametrize("umask, expected", [(0o022, 0o644), (0o027, 0o640), (0o007, 0o660)])
+def test_the_umask_decides_about_a_new_duckdb_database(wherry, umask, expected):
+    if not wherry.build.destination("duckdb").exists():
+        pytest.skip("this build has no duckdb destination")
+    folder = wherry.root / "warehouse"
+    folder.mkdir()
+    database = folder / "orders.duckdb"
+    wherry.pipeline("orders", connector={"type": "duckdb", "path": str(database)})
+    wherry.drop("a.csv", ORDERS)
+    assert wherry.run_daemon("--once", umask=umask).returncode == 0
+    assert mode(database) == expected
+    database.chmod(0o600)
+    wherry.drop("b.csv", ORDERS)
+    assert wherry.run_daemon("--once", umask=umask).returncode == 0
+    assert {path.name: mode(path) for path in folder.iterdir()} == {database.name: 0o600}

@@ -108,6 +108,7 @@ int duck_open(void **ret, Writer *writer, const json_t *configuration, SandboxPo
     self->writer = writer;
     self->plan = writer_plan(writer);
     self->folder_fd = -1;
+    umask(self->umask = umask(077));
     self->connection_name = xstrdup(json_string_value(json_object_get(configuration, "connection")));
     self->truncate = mode && strcmp(mode, "truncate") == 0;
     self->cdc = mode && strcmp(mode, "cdc") == 0;
@@ -378,10 +379,12 @@ int duck_use_schema(DuckDb *self, bool create, Error *error)
 
 int duck_open_database(DuckDb *self, bool create, Error *error)
 {
-    struct stat status;
+    struct stat status = { 0 };
     bool missing = stat(self->path, &status) < 0 && errno == ENOENT, look = missing && self->plan;
     if (missing && !create && !look)
         return 0;
+    /* A new database is as open as the operator's umask has it; what DuckDB makes beside one, as that is. */
+    umask(missing ? self->umask : ~status.st_mode & 0777);
     if ((missing && !look && make_database(self, error) < 0) ||
         open_database(self, look ? NULL : self->path, error) < 0 || read_catalog(self, error) < 0)
         return -1;

@@ -69,6 +69,7 @@ typedef struct DuckDb {
     uint64_t memory_limit;
     unsigned threads;
     int folder_fd;
+    mode_t umask; /* the operator's, before the sandbox */
     SandboxPath sandbox_paths[3];
 
     duckdb_database database;
