@@ -238,10 +238,17 @@ def test_a_database_that_is_full(destination, small_disk):
 
 
 def test_a_read_only_role(destination):
-    """default_transaction_read_only is a default: Wherry asks for READ WRITE, and is told where that cannot be."""
+    """Who freezes a database by default_transaction_read_only is not passed over."""
     destination.execute(f"ALTER DATABASE {destination.database} SET default_transaction_read_only = on")
-    writer = destination.load(frames.file_frames("a", items(2)))
-    assert writer.status == 0 and file_errors(writer) == []
+    kind, message = failure(destination.load(frames.file_frames("a", items(2))))
+    assert kind == "temporary"
+    assert message.endswith("the server is read-only (a standby, or default_transaction_read_only)")
+    destination.execute(
+        "SET default_transaction_read_only = off",
+        f"ALTER DATABASE {destination.database} RESET default_transaction_read_only",
+    )
+    assert destination.load(frames.file_frames("a", items(2))).status == 0
+    assert destination.rows() == shown(2)
 
 
 def slow(destination, seconds):

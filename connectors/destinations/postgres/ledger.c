@@ -127,13 +127,15 @@ static int begin_transaction(Postgres *self, Error *error)
 {
     _cleanup_(buffer_clear) Buffer sql = { 0 };
     buffer_printf(&sql,
-                  "BEGIN ISOLATION LEVEL READ COMMITTED READ %s;"
+                  /* not READ WRITE: whoever says default_transaction_read_only means us, too */
+                  "BEGIN ISOLATION LEVEL READ COMMITTED%s;"
                   "SET LOCAL lock_timeout = '%llds'; SET LOCAL statement_timeout = '%llds';"
                   "SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL TimeZone = 'UTC';"
                   "SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL extra_float_digits = 1;"
                   "SET LOCAL standard_conforming_strings = on; SET LOCAL row_security = off;"
                   "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL jit = off;",
-                  self->plan ? "ONLY" : "WRITE", (long long)self->lock_timeout_s, (long long)self->statement_timeout_s);
+                  self->plan ? " READ ONLY" : "", (long long)self->lock_timeout_s,
+                  (long long)self->statement_timeout_s);
     /* Other systems refuse it (no POLLRDHUP). */
     if (self->version >= 140000)
         buffer_append_string(&sql, "SELECT pg_catalog.set_config('client_connection_check_interval', '5s', true)"

@@ -274,9 +274,7 @@ int postgres_fail(Postgres *self, const PGresult *result, const char *attempt, E
         return error_set(error, ERROR_TEMPORARY, "%s: cannot %s: %s (all of this batch is rolled back)", self->place,
                          attempt, *line ? line : "the connection is lost");
     }
-    /* A standby says so in its own way when it is asked for READ WRITE. */
-    bool standby = strcmp(code, "0A000") == 0 && strcmp(attempt, BEGIN_ATTEMPT) == 0;
-    find_kind(standby ? "25006" : code, &kind, &advice);
+    find_kind(code, &kind, &advice);
     _cleanup_(freep) char *line =
         text_escape_shortened(message ? message : "", message ? strlen(message) : 0, MESSAGE_MAX);
     _cleanup_(freep) char *more = detail ? text_escape_shortened(detail, strlen(detail), MESSAGE_MAX) : NULL;
