@@ -257,6 +257,12 @@ static int refuse_key(const Target *target, const Table *stream, Error *error)
             "table \"%s\" had the primary key (%s) so far in this sync, and now has (%s); declare it before "
             "the first row",
             target->live.name, there_text, here_text);
+    if (strcmp(here_text, SYSTEM_COLUMN_ID) == 0)
+        return error_set(error, ERROR_CONFIGURATION,
+                         "table \"%s\" has the primary key (%s) in the destination, and the source declares none: "
+                         "have it declare the key in every sync, before the first row; for a table without a key, "
+                         "`wherryctl sync %s --full --tables %s` makes it anew",
+                         target->live.name, there_text, target->rules->connection, target->live.name);
     return error_set(error, ERROR_CONFIGURATION,
                      "table \"%s\" has the primary key (%s) in the destination and (%s) in the source; `wherryctl sync "
                      "%s --full --tables %s` makes the table anew",

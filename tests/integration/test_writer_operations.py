@@ -206,7 +206,8 @@ KEYS = {
     "another": ([("id", "integer"), ("note", "string", KEY)], "(id) in the destination and (note) in the source; "),
     "none": (
         [("id", "integer"), ("note", "string")],
-        "(id) in the destination and (_fivetran_id) in the source; ",
+        "(id) in the destination, and the source declares none: have it declare the key in every sync, before the first "
+        "row; for a table without a key, `wherryctl sync model --full --tables t` makes it anew",
     ),
 }
 
