@@ -10,6 +10,7 @@
 #include <assert.h>
 #include <limits.h>
 #include <string.h>
+#include <syslog.h>
 
 #include "connectors/writer/session.h"
 #include "lib/basics/clock.h"
@@ -92,6 +93,28 @@ void apply_clear(Writer *writer)
     writer->file_name = writer->deferred_state = NULL;
 }
 
+/* A table that was dropped, or was given another name, is made anew with the new files alone, while the marks of the
+ * older ones keep them from being loaded: once in a sync somebody is told. ANEW: it is about to be made. */
+static int warn_of_lost(Writer *writer, const char *table, bool anew, Error *error)
+{
+    uint64_t lost;
+    /* What a full sync loads again is not lost; nor is what a file replaces. */
+    bool looked = writer->looked_for_lost || writer->full || (anew && writer->replaces);
+    writer->looked_for_lost = true;
+    if (looked)
+        return 0;
+    if (writer->destination->files_lost(writer->handle, table, &lost, error) < 0)
+        return -1;
+    _cleanup_(freep) char *count = lost == 1 ? xstrdup("file") : xasprintf("%llu files", (unsigned long long)lost);
+    if (lost > 0)
+        writer_log(writer, LOG_WARNING,
+                   "table \"%s\" %s not there: the %s loaded before %s not in it; \"wherryctl sync %s --full\" loads "
+                   "%s again",
+                   table, anew && !writer->plan ? "was" : "is", count, lost == 1 ? "is" : "are",
+                   writer->rules.connection, lost == 1 ? "it" : "them");
+    return 0;
+}
+
 static int table_ensure(Writer *writer, uint16_t id, Error *error)
 {
     if (id >= writer->ensured_count) {
@@ -104,7 +127,8 @@ static int table_ensure(Writer *writer, uint16_t id, Error *error)
         return 0;
     Table visible = changes_visible(sequence_table(&writer->sequence, id));
     const Table *table = &visible;
-    if (writer->destination->ensure_table(writer->handle, table, &writer->batch, error) < 0)
+    if ((writer->batch.is_file && warn_of_lost(writer, table->name, true, error) < 0) ||
+        writer->destination->ensure_table(writer->handle, table, &writer->batch, error) < 0)
         return -1;
     /* Once per file, however often its columns are replaced: it deletes. */
     if (writer->batch.is_file && writer->ensured[id] == TABLE_UNTOUCHED &&
@@ -259,6 +283,9 @@ static int take_end(Writer *writer, Error *error)
 {
     bool full = writer->full && writer->target_count > 0;
     operations_say_undropped(writer);
+    const char *only_table = writer->sequence.rules.only_table;
+    if (writer->files && only_table && warn_of_lost(writer, only_table, false, error) < 0)
+        return -1;
     if (!writer->in_batch && !operations_pending(writer) && !full)
         return 0;
     if (batch_begin(writer, error) < 0 || operations_flush(writer, error) < 0 ||

@@ -138,6 +138,9 @@ typedef struct Destination {
     /* RET_ROWS: how many rows it was committed with; 0 where it is not known. */
     int (*file_known)(void *destination, const uint8_t hash[static SHA256_SIZE], bool *ret, uint64_t *ret_rows,
                       Error *error);
+    /* How many files of this connection are marked as loaded where TABLE is not there; 0 where it is. A mere look, in a
+     * batch or not. */
+    int (*files_lost)(void *destination, const char *table, uint64_t *ret, Error *error);
     int (*begin)(void *destination, const Batch *batch, Error *error);
     /* Creates or validates; again in each batch that touches TABLE, and when its columns were replaced. */
     int (*ensure_table)(void *destination, const Table *table, const Batch *batch, Error *error);

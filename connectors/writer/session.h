@@ -27,6 +27,8 @@ struct Writer {
     uint8_t *ensured; /* per table */
     size_t ensured_count;
     char *file_name;      /* of the open file, printable */
+    bool replaces;        /* write_mode truncate */
+    bool looked_for_lost; /* whether the table of files is still there */
     char *deferred_state; /* taken, not yet committed; NULL: none */
     bool deferred_clean;  /* nothing was written since */
     int64_t batch_began_ms;

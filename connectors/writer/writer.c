@@ -92,6 +92,7 @@ static int receive_begin(Writer *writer, Begin *ret, Error *error)
     ret->set_state = json_object_get(configuration, "set_state");
     const char *write_mode = json_string_value(json_object_get(configuration, "write_mode"));
     ret->changes = write_mode && strcmp(write_mode, "cdc") == 0;
+    writer->replaces = write_mode && strcmp(write_mode, "truncate") == 0;
     ret->only_table = json_string_value(json_object_get(configuration, "dest_table"));
     ret->max_value_size = number_of(configuration, "max_value_size", DEFAULT_MAX_VALUE_SIZE);
     const char *run_id = json_string_value(json_object_get(configuration, "run_id"));

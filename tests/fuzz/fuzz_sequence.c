@@ -62,6 +62,14 @@ static int memory_begin(void *destination, const Batch *batch, Error *error)
     return outcome(memory, error);
 }
 
+static int memory_files_lost(void *destination, const char *table, uint64_t *ret, Error *error)
+{
+    Memory *memory = destination;
+    assert(*table);
+    *ret = memory->sequence % 3;
+    return outcome(memory, error);
+}
+
 static int memory_ensure(void *destination, const Table *table, const Batch *batch, Error *error)
 {
     Memory *memory = destination;
@@ -286,6 +294,7 @@ static void memory_abort(void *destination)
 }
 
 static const Destination memory_destination = { .program = "destination-memory",
+                                                .files_lost = memory_files_lost,
                                                 .begin = memory_begin,
                                                 .ensure_table = memory_ensure,
                                                 .file_begin = memory_file_begin,

@@ -117,6 +117,7 @@ void duck_quote(Buffer *buffer, const char *name);
 int duck_read_state(void *destination, CommittedState *ret, Error *error);
 int duck_file_known(void *destination, const uint8_t hash[static SHA256_SIZE], bool *ret, uint64_t *ret_rows,
                     Error *error);
+int duck_files_lost(void *destination, const char *table, uint64_t *ret, Error *error);
 int duck_begin(void *destination, const Batch *batch, Error *error);
 int duck_commit(void *destination, const Batch *batch, Error *error);
 void duck_abort(void *destination);

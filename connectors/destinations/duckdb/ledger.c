@@ -116,6 +116,25 @@ int duck_file_known(void *destination, const uint8_t hash[static SHA256_SIZE], b
     return 0;
 }
 
+int duck_files_lost(void *destination, const char *table, uint64_t *ret, Error *error)
+{
+    DuckDb *self = destination;
+    *ret = 0;
+    if (!self->own_tables)
+        return 0;
+    _cleanup_(rows_clear) Rows rows = { 0 };
+    const Parameter parameters[] = { TEXT_PARAMETER(self->schema), TEXT_PARAMETER(table),
+                                     TEXT_PARAMETER(self->connection_name) };
+    if (duck_query(self,
+                   "SELECT CASE WHEN EXISTS (SELECT 1 FROM information_schema.tables WHERE table_catalog ="
+                   " current_database() AND table_schema = $1 AND lower(table_name) = lower($2)) THEN 0"
+                   " ELSE (SELECT count(*) FROM _wherry_files WHERE connection = $3) END",
+                   parameters, ELEMENTSOF(parameters), &rows, "look for a table", error) < 0)
+        return -1;
+    *ret = rows_next(&rows) ? (uint64_t)rows_integer(&rows, 0) : 0;
+    return 0;
+}
+
 static int make_own_tables(DuckDb *self, Error *error)
 {
     if (!self->schema_used && duck_use_schema(self, true, error) < 0)

@@ -19,6 +19,7 @@ static const Destination destination_duckdb = {
     .connect = duck_connect,
     .read_state = duck_read_state,
     .file_known = duck_file_known,
+    .files_lost = duck_files_lost,
     .begin = duck_begin,
     .ensure_table = duck_ensure_table,
     .file_begin = duck_file_begin,

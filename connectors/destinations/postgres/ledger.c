@@ -121,6 +121,27 @@ int postgres_file_known(void *destination, const uint8_t hash[static SHA256_SIZE
     return 0;
 }
 
+int postgres_files_lost(void *destination, const char *table, uint64_t *ret, Error *error)
+{
+    Postgres *self = destination;
+    *ret = 0;
+    if (!self->own_tables)
+        return 0;
+    _cleanup_(result_clearp) PGresult *result = NULL;
+    _cleanup_(freep) char *sql =
+        with_table(self,
+                   "SELECT CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n"
+                   " ON n.oid OPERATOR(pg_catalog.=) c.relnamespace WHERE n.nspname OPERATOR(pg_catalog.=) $1"
+                   " AND c.relname OPERATOR(pg_catalog.=) $2) THEN 0 ELSE (SELECT pg_catalog.count(*) FROM %T"
+                   " WHERE connection OPERATOR(pg_catalog.=) $3) END",
+                   "_wherry_files");
+    const char *const parameters[] = { self->schema, table, self->connection };
+    if (postgres_query(self, sql, ELEMENTSOF(parameters), parameters, &result, "look for a table", error) < 0)
+        return -1;
+    *ret = number(result, 0);
+    return 0;
+}
+
 /* --- beginning --- */
 
 static int begin_transaction(Postgres *self, Error *error)

@@ -12,6 +12,7 @@ static const Destination destination_postgres = {
     .connect = postgres_connect,
     .read_state = postgres_read_state,
     .file_known = postgres_file_known,
+    .files_lost = postgres_files_lost,
     .begin = postgres_begin,
     .ensure_table = postgres_ensure_table,
     .file_begin = postgres_file_begin,

@@ -122,6 +122,7 @@ void put_element(Buffer *array, const char *value, size_t n); /* to the text of 
 int postgres_read_state(void *destination, CommittedState *ret, Error *error);
 int postgres_file_known(void *destination, const uint8_t hash[static SHA256_SIZE], bool *ret, uint64_t *ret_rows,
                         Error *error);
+int postgres_files_lost(void *destination, const char *table, uint64_t *ret, Error *error);
 int postgres_begin(void *destination, const Batch *batch, Error *error);
 /* To be called before anything is written: makes our own tables where they are missing, locks and compares. */
 int postgres_lock(Postgres *self, Error *error);

@@ -13,6 +13,7 @@ const Destination destination_sqlite = {
     .connect = sqlite_connect,
     .read_state = sqlite_read_state,
     .file_known = sqlite_file_known,
+    .files_lost = sqlite_files_lost,
     .begin = sqlite_begin,
     .ensure_table = sqlite_ensure_table,
     .file_begin = sqlite_file_begin,

@@ -112,6 +112,28 @@ int sqlite_file_known(void *destination, const uint8_t hash[static SHA256_SIZE],
     return 0;
 }
 
+int sqlite_files_lost(void *destination, const char *table, uint64_t *ret, Error *error)
+{
+    Sqlite *self = destination;
+    *ret = 0;
+    if (!self->own_tables)
+        return 0;
+    _cleanup_(sqlite_finalizep) sqlite3_stmt *statement = NULL;
+    bool row;
+    if (sqlite_prepare(self,
+                       "SELECT CASE WHEN EXISTS (SELECT 1 FROM sqlite_schema WHERE type IN ('table', 'view')"
+                       " AND name = ?1 COLLATE NOCASE) THEN 0"
+                       " ELSE (SELECT count(*) FROM _wherry_files WHERE connection = ?2) END",
+                       &statement, "look for a table", error) < 0)
+        return -1;
+    bind_text(statement, 1, table);
+    bind_text(statement, 2, self->connection);
+    if (sqlite_step(self, statement, &row, "look for a table", error) < 0)
+        return -1;
+    *ret = row ? (uint64_t)sqlite3_column_int64(statement, 0) : 0;
+    return 0;
+}
+
 /* Best effort: a mode can only change while nobody else has the database open, and a load is worth more than a mode. */
 static int change_journal_mode(Sqlite *self, Error *error)
 {

@@ -94,6 +94,7 @@ static inline void sqlite_finalizep(sqlite3_stmt **statement)
 int sqlite_read_state(void *destination, CommittedState *ret, Error *error);
 int sqlite_file_known(void *destination, const uint8_t hash[static SHA256_SIZE], bool *ret, uint64_t *ret_rows,
                       Error *error);
+int sqlite_files_lost(void *destination, const char *table, uint64_t *ret, Error *error);
 int sqlite_begin(void *destination, const Batch *batch, Error *error);
 int sqlite_commit(void *destination, const Batch *batch, Error *error);
 void sqlite_abort(void *destination);
