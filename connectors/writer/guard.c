@@ -8,6 +8,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "connectors/writer/session.h"
+
 static bool same_name(const GuardRules *rules, const char *a, const char *b)
 {
     return (rules->ignore_case ? strcasecmp(a, b) : strcmp(a, b)) == 0;
@@ -98,6 +100,29 @@ static void find_missing(Guard *guard)
     for (size_t i = 0; i < rules->own_count; i++)
         if (!guard->found[count + i] && rules->own[i].missing)
             guard_differs(guard, "missing column %s", rules->own[i].missing);
+}
+
+bool guard_next_to_add(Guard *guard, Writer *writer, size_t *ret)
+{
+    SchemaPolicy policy = writer->rules.policy;
+    if ((policy != SCHEMA_ALLOW_ALL && policy != SCHEMA_ALLOW_COLUMNS) || buffer_length(&guard->differences) > 0)
+        return false;
+    for (size_t i = 0; i < guard->table->column_count; i++)
+        if (!guard->found[i]) {
+            guard->found[ *ret = i] = true;
+            return true;
+        }
+    return false;
+}
+
+int guard_may_create(Writer *writer, const Table *table, Error *error)
+{
+    SchemaPolicy policy = writer->rules.policy;
+    if (policy != SCHEMA_BLOCK_ALL && policy != SCHEMA_ALLOW_COLUMNS)
+        return 0;
+    return error_set(error, ERROR_CONFIGURATION,
+                     "table \"%s\" is not in the destination, and `on_schema_change: %s` forbids to make it",
+                     table->name, schema_policy_name(policy));
 }
 
 int guard_end(Guard *guard, const char *where, Error *error)

@@ -32,6 +32,9 @@ typedef struct Guard {
 /* Names that no table of files can have: those of own columns, and twice the same. DESTINATION: "SQLite". */
 int guard_check_names(const GuardRules *rules, const Table *table, const char *destination, Error *error);
 
+/* ERROR where `on_schema_change` forbids to make a table that is not there. */
+int guard_may_create(Writer *writer, const Table *table, Error *error);
+
 Guard guard_begin(const GuardRules *rules, const Table *table);
 void guard_clear(Guard *guard); /* for _cleanup_ too */
 /* The column NAME is there, of TYPE ("" where the destination has none). Which one it is: GUARD_TABLE and *RET in the
@@ -41,5 +44,8 @@ GuardPlace guard_find(Guard *guard, const char *name, const char *type, size_t *
 /* What GUARD_TABLE or GUARD_OWN is there has another type than it should. */
 void guard_differs_in_type(Guard *guard, GuardPlace place, size_t i, const char *name, const char *type);
 void guard_differs(Guard *guard, const char *format, ...) _public_printf_(2, 3);
-/* After the last column. WHERE: "in "shop.db"". */
+/* After the last column: where `on_schema_change` allows it and nothing else differs, each column that is missing, in
+ * *RET, as one that the caller adds, NULL for the rows that are there. False: no more. */
+bool guard_next_to_add(Guard *guard, Writer *writer, size_t *ret);
+/* After the last column, and those. WHERE: "in "shop.db"". */
 int guard_end(Guard *guard, const char *where, Error *error);

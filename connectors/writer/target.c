@@ -163,9 +163,15 @@ static int take_odd_value(Target *target, size_t i, const Value *value, Error *e
 
 /* --- following the stream --- */
 
+const char *schema_policy_name(SchemaPolicy policy)
+{
+    static const char *const names[] = { "allow_all", "allow_columns", "block_all", "strict" };
+    return names[policy];
+}
+
 static int refuse_new(const Target *target, const char *column, Error *error)
 {
-    const char *policy = target->rules->policy == SCHEMA_BLOCK_ALL ? "block_all" : "allow_columns";
+    const char *policy = schema_policy_name(target->rules->policy);
     if (!column)
         return error_set(error, ERROR_CONFIGURATION,
                          "table \"%s\" is not in the destination, and `on_schema_change: %s` forbids to make it",

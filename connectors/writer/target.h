@@ -14,7 +14,9 @@ typedef enum SchemaPolicy {
     SCHEMA_ALLOW_ALL,
     SCHEMA_ALLOW_COLUMNS, /* new columns, no new tables */
     SCHEMA_BLOCK_ALL,     /* neither, and no column widens */
+    SCHEMA_STRICT,        /* of files, where nothing is said: new tables; those that are there must be as configured */
 } SchemaPolicy;
+const char *schema_policy_name(SchemaPolicy policy); /* as the configuration has it */
 
 typedef struct TargetRules {
     const Destination *destination;

@@ -48,6 +48,8 @@ static uint64_t number_of(const json_t *object, const char *key, uint64_t fallba
 static SchemaPolicy policy_of(const json_t *configuration)
 {
     const char *name = json_string_value(json_object_get(configuration, "on_schema_change"));
+    if (!name && json_is_true(json_object_get(configuration, "files")))
+        return SCHEMA_STRICT;
     if (name && strcmp(name, "block_all") == 0)
         return SCHEMA_BLOCK_ALL;
     return name && strcmp(name, "allow_columns") == 0 ? SCHEMA_ALLOW_COLUMNS : SCHEMA_ALLOW_ALL;

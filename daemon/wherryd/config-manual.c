@@ -153,6 +153,8 @@ static void put_connector(Buffer *page, Role role, const ConnectorKeys *connecto
         manual_paragraph(page, sentence);
         put_keys(page, connector->top);
     }
+    if (role == ROLE_SOURCE && !connector->operations)
+        put_keys(page, file_keys);
 }
 
 static void put_connectors(Buffer *page)

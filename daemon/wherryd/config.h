@@ -19,7 +19,7 @@
  *    -- where the source emits operations (not files):
  *    "naming": "normalised",            normalised | source
  *    "history": false,
- *    "on_schema_change": "allow_all",   allow_all | allow_columns | block_all
+ *    "on_schema_change": "allow_all",   allow_all | allow_columns | block_all; of files absent where not given
  *    "strip_nul": false,
  *    -- always:
  *    "log_level": "info",               debug | info | notice | warning | error

@@ -109,7 +109,12 @@ const Key operation_keys[] = {
 const Key file_keys[] = { { .name = "naming", .not_yet = "leave it out: names are kept as they are" },
                           { .name = "history", .not_yet = "leave it out: rows are updated in place" },
                           { .name = "on_schema_change",
-                            .not_yet = "leave it out: a changed table is an error that shows the difference" },
+                            .type = KEY_ENUM,
+                            .choices = schema_changes,
+                            .description =
+                                "Add columns that the configuration has and the table lacks (allow_all; allow_columns "
+                                "makes no new table), or do neither (block_all). By default a table is made where it "
+                                "is missing, and one with other columns is an error that shows the difference." },
                           { 0 } };
 
 const Key daemon_keys[] = {

@@ -16,7 +16,7 @@ static const Case keys_cases[] = {
     { ALL "colums: 1\n", "orders.yaml:7:1: unknown key \"colums\"; did you mean \"columns\"?" },
     { ALL "zzz: 1\n",
       "orders.yaml:7:1: unknown key \"zzz\"; here may stand source, destination, connector, frequency, "
-      "paused, max_value_size, stall_timeout, commit_interval, log_level, sandbox, file_pattern, "
+      "paused, max_value_size, stall_timeout, commit_interval, log_level, sandbox, on_schema_change, file_pattern, "
       "format, csv, encoding, dest_table, write_mode, columns, retry_cap, source_manifest, quarantine or "
       "cdc" },
     { ALL "frequency: 1h\n", "orders.yaml:7:1: duplicate key \"frequency\"; it stands in line 1 already" },
@@ -29,8 +29,8 @@ static const Case keys_cases[] = {
     { ALL "naming: x\n", "orders.yaml:7:1: \"naming\" is not supported yet; leave it out: names are kept as they are" },
     { ALL "history: x\n",
       "orders.yaml:7:1: \"history\" is not supported yet; leave it out: rows are updated in place" },
-    { ALL "on_schema_change: x\n", "orders.yaml:7:1: \"on_schema_change\" is not supported yet; leave it out: a "
-                                   "changed table is an error that shows the difference" },
+    { ALL "on_schema_change: x\n",
+      "orders.yaml:7:19: \"on_schema_change\" must be allow_all, allow_columns or block_all, not \"x\"" },
     { ALL "log_table: x\n",
       "orders.yaml:7:1: \"log_table\" is not supported yet; leave it out, and see \"wherryctl runs\"" },
     { FREQUENCY FORMAT TABLE COLUMNS DESTINATION,

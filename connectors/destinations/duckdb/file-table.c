@@ -1,6 +1,6 @@
 /*
- * Tables of files: made, or checked against the configuration to the letter. Nothing is ever migrated: a table with
- * other columns is refused with what differs.
+ * Tables of files: made, or checked against the configuration to the letter. Nothing is ever migrated but by
+ * `on_schema_change`: a table with other columns is refused with what differs.
  *
  * A new table has the columns as configured, _source_file_hash and _ingested_at. Filedge's `_id` from a sequence is not
  * made (it costs an index that is kept in memory), but taken where it is there, as is its INTEGER where a new table has
@@ -95,6 +95,26 @@ static void compare_column(Guard *guard, const char *name, const char *type, boo
         guard_differs(guard, "column \"" COLUMN_ID "\" has no default (nextval of a sequence) there");
 }
 
+static void put_column(Buffer *sql, const FrameColumn *column)
+{
+    duck_quote(sql, column->name.data);
+    if (column->type == COLUMN_DECIMAL && column->precision > 0)
+        buffer_printf(sql, " DECIMAL(%u,%u)", column->precision, column->scale);
+    else
+        buffer_printf(sql, " %s", sql_type(column->type));
+}
+
+static int add_column(DuckDb *self, const Table *table, size_t i, Error *error)
+{
+    _cleanup_(buffer_clear) Buffer sql = { 0 };
+    buffer_append_string(&sql, "ALTER TABLE ");
+    duck_quote(&sql, table->name);
+    buffer_append_string(&sql, " ADD COLUMN ");
+    put_column(&sql, &table->columns[i]);
+    _cleanup_(freep) char *text = buffer_take_string(&sql);
+    return duck_ddl(self, text, "add a column", error);
+}
+
 static int guard_table(DuckDb *self, const Table *table, const char *there, Error *error)
 {
     _cleanup_(guard_clear) Guard guard = guard_begin(&guard_rules, table);
@@ -110,6 +130,9 @@ static int guard_table(DuckDb *self, const Table *table, const char *there, Erro
         _cleanup_(freep) char *name = rows_text(&rows, 0), *type = rows_text(&rows, 1);
         compare_column(&guard, name ? name : "", type ? type : "", rows_integer(&rows, 2) != 0);
     }
+    for (size_t i; guard_next_to_add(&guard, self->writer, &i);)
+        if (add_column(self, table, i, error) < 0)
+            return -1;
     return guard_end(&guard, where, error);
 }
 
@@ -118,16 +141,14 @@ static int guard_table(DuckDb *self, const Table *table, const char *there, Erro
 static int create_table(DuckDb *self, const Table *table, Error *error)
 {
     _cleanup_(buffer_clear) Buffer sql = { 0 };
+    if (guard_may_create(self->writer, table, error) < 0)
+        return -1;
     buffer_append_string(&sql, "CREATE TABLE ");
     duck_quote(&sql, table->name);
     buffer_append_string(&sql, " (");
     for (size_t i = 0; i < table->column_count; i++) {
-        const FrameColumn *column = &table->columns[i];
-        duck_quote(&sql, column->name.data);
-        if (column->type == COLUMN_DECIMAL && column->precision > 0)
-            buffer_printf(&sql, " DECIMAL(%u,%u), ", column->precision, column->scale);
-        else
-            buffer_printf(&sql, " %s, ", sql_type(column->type));
+        put_column(&sql, &table->columns[i]);
+        buffer_append_string(&sql, ", ");
     }
     buffer_append_string(&sql, "\"" COLUMN_HASH "\" VARCHAR NOT NULL, \"" COLUMN_TIME "\" TIMESTAMP NOT NULL)");
     _cleanup_(freep) char *text = buffer_take_string(&sql);

@@ -1,7 +1,7 @@
 /*
  * Tables of files: made with the Filedge reference's types, or checked against the configuration to the letter. Nothing
- * is ever migrated: a table with other columns is refused with what differs. An "_id" is not added, since a serial
- * primary key costs half as much as the load itself, and accepted where Filedge made one.
+ * is ever migrated but by `on_schema_change`: a table with other columns is refused with what differs. An "_id" is not
+ * added, since a serial primary key costs half as much as the load itself, and accepted where Filedge made one.
  */
 #include <string.h>
 
@@ -180,6 +180,20 @@ static void compare_column(Guard *guard, PgTable *slot, const PGresult *result, 
         guard_differs_in_type(guard, place, i, name, type);
 }
 
+static int add_column(Postgres *self, const Table *table, size_t i, Error *error)
+{
+    const FrameColumn *column = &table->columns[i];
+    _cleanup_(buffer_clear) Buffer sql = { 0 };
+    buffer_append_string(&sql, "ALTER TABLE ");
+    quote_table(self, &sql, table->name);
+    buffer_append_string(&sql, " ADD COLUMN ");
+    quote(&sql, column->name.data);
+    buffer_append_string(&sql, " ");
+    pg_type_put(&sql, column->type, column->precision, column->scale);
+    _cleanup_(freep) char *text = buffer_take_string(&sql);
+    return postgres_ddl(self, text, "add a column", error);
+}
+
 static int compare_table(Postgres *self, const Table *table, PgTable *slot, uint32_t oid, Error *error)
 {
     _cleanup_(guard_clear) Guard guard = guard_begin(&guard_rules, table);
@@ -191,6 +205,9 @@ static int compare_table(Postgres *self, const Table *table, PgTable *slot, uint
         return -1;
     for (int row = 0; row < PQntuples(result); row++)
         compare_column(&guard, slot, result, row);
+    for (size_t i; guard_next_to_add(&guard, self->writer, &i);)
+        if (add_column(self, table, i, error) < 0)
+            return -1;
     return guard_end(&guard, where, error);
 }
 
@@ -211,6 +228,8 @@ static int guard_table(Postgres *self, const Table *table, PgTable *slot, uint32
 static int create_table(Postgres *self, const Table *table, Error *error)
 {
     _cleanup_(buffer_clear) Buffer sql = { 0 };
+    if (guard_may_create(self->writer, table, error) < 0)
+        return -1;
     buffer_append_string(&sql, "CREATE TABLE ");
     quote_table(self, &sql, table->name);
     for (size_t i = 0; i < table->column_count; i++) {

@@ -1,6 +1,6 @@
 /*
- * Tables: made as Filedge makes them, or checked against the configuration to the letter. Nothing is ever migrated: a
- * table with other columns is refused with what differs.
+ * Tables: made as Filedge makes them, or checked against the configuration to the letter. Nothing is ever migrated but
+ * by `on_schema_change`: a table with other columns is refused with what differs.
  *
  * The index on _source_file_hash is what a load pays most for besides the rows. Where the table is empty when a file
  * begins, the index is dropped and built at the end, in the same transaction: sorted once instead of kept in order row
@@ -111,23 +111,52 @@ static void compare_column(Guard *guard, sqlite3_stmt *row)
         guard_differs(guard, "column \"" COLUMN_ID "\" is not the primary key there");
 }
 
-static int guard_table(Sqlite *self, const Table *table, Error *error)
+static void put_column(Buffer *sql, const char *name, const char *type)
 {
-    _cleanup_(guard_clear) Guard guard = guard_begin(&guard_rules, table);
+    sqlite_quote(sql, name);
+    buffer_append_string(sql, " ");
+    buffer_append_string(sql, type);
+}
+
+static int add_column(Sqlite *self, const Table *table, size_t i, Error *error)
+{
+    _cleanup_(buffer_clear) Buffer sql = { 0 };
+    buffer_append_string(&sql, "ALTER TABLE ");
+    sqlite_quote(&sql, table->name);
+    buffer_append_string(&sql, " ADD COLUMN ");
+    put_column(&sql, table->columns[i].name.data, sql_type(table->columns[i].type));
+    _cleanup_(freep) char *text = buffer_take_string(&sql);
+    return sqlite_ddl(self, text, "add a column", error);
+}
+
+/* What the table has is read to its end before it is changed. */
+static int read_columns(Sqlite *self, Guard *guard, Error *error)
+{
     _cleanup_(sqlite_finalizep) sqlite3_stmt *columns = NULL;
-    _cleanup_(freep) char *where = xasprintf("in \"%s\"", self->path);
     bool row;
     if (sqlite_prepare(self, "SELECT name, type, pk, hidden FROM pragma_table_xinfo(?1)", &columns,
                        "read a table's columns", error) < 0)
         return -1;
-    sqlite3_bind_text(columns, 1, table->name, -1, SQLITE_STATIC);
+    sqlite3_bind_text(columns, 1, guard->table->name, -1, SQLITE_STATIC);
     for (;;) {
         if (sqlite_step(self, columns, &row, "read a table's columns", error) < 0)
             return -1;
         if (!row)
-            return guard_end(&guard, where, error);
-        compare_column(&guard, columns);
+            return 0;
+        compare_column(guard, columns);
     }
+}
+
+static int guard_table(Sqlite *self, const Table *table, Error *error)
+{
+    _cleanup_(guard_clear) Guard guard = guard_begin(&guard_rules, table);
+    _cleanup_(freep) char *where = xasprintf("in \"%s\"", self->path);
+    if (read_columns(self, &guard, error) < 0)
+        return -1;
+    for (size_t i; guard_next_to_add(&guard, self->writer, &i);)
+        if (add_column(self, table, i, error) < 0)
+            return -1;
+    return guard_end(&guard, where, error);
 }
 
 int sqlite_find_table(Sqlite *self, const char *table, bool *ret_found, bool *ret_without_rowid, Error *error)
@@ -165,16 +194,11 @@ static int find_table(Sqlite *self, const Table *table, bool *ret_found, Error *
 
 /* --- making --- */
 
-static void put_column(Buffer *sql, const char *name, const char *type)
-{
-    sqlite_quote(sql, name);
-    buffer_append_string(sql, " ");
-    buffer_append_string(sql, type);
-}
-
 static int create_table(Sqlite *self, const Table *table, Error *error)
 {
     _cleanup_(buffer_clear) Buffer sql = { 0 };
+    if (guard_may_create(self->writer, table, error) < 0)
+        return -1;
     buffer_append_string(&sql, "CREATE TABLE ");
     sqlite_quote(&sql, table->name);
     buffer_append_string(&sql, " (\"" COLUMN_ID "\" INTEGER PRIMARY KEY, ");
