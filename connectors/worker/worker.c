@@ -29,8 +29,9 @@
 #include "lib/system/spawn.h"
 
 #define PROGRESS_INTERVAL_MS 100
-#define LOG_MESSAGE_MAX (16u << 10) /* longer ones are cut */
-#define OUTPUT_KEEP (4u << 20)      /* a buffer that one giant row has grown past this is given back */
+#define LOG_MESSAGE_MAX (16u << 10)               /* longer ones are cut */
+#define DATA_BYTES_RESERVED (UINT64_C(256) << 20) /* threads' stacks and the like, which are hardly used */
+#define OUTPUT_KEEP (4u << 20)                    /* a buffer that one giant row has grown past this is given back */
 
 struct Worker {
     Channel control;
@@ -288,11 +289,11 @@ int worker_file_seen(Worker *worker, const WorkerFile *file, FileVerdict *ret, E
     return 0;
 }
 
-int worker_file_note(Worker *worker, const char *name, size_t name_length, bool failed, const char *message,
+int worker_file_note(Worker *worker, const char *name, size_t name_length, FileNote what, const char *message,
                      Error *error)
 {
     Frame frame = { .type = FRAME_FILE_NOTE,
-                    .file_note = { .failed = failed,
+                    .file_note = { .what = what,
                                    .name = { .data = name, .length = (uint32_t)name_length },
                                    .message = frame_text(message) } };
     return channel_send(&worker->control, &frame, error);
@@ -435,7 +436,9 @@ static int receive_begin(Worker *worker, json_t **ret_configuration, Error *erro
     return 0;
 }
 
-/* What `sandbox:` says, over what the source needs. */
+/* What `sandbox:` says, over what the source needs. Where programs of others run, the daemon counts what all of them
+ * have together and says so; their own limit counts what is only reserved, so it stands well above and is for what
+ * grows faster than the daemon looks. */
 static void policy_configure(SandboxPolicy *policy, const json_t *configuration, uint16_t **ret_ports)
 {
     const json_t *sandbox = json_object_get(configuration, "sandbox");
@@ -444,6 +447,8 @@ static void policy_configure(SandboxPolicy *policy, const json_t *configuration,
     const json_t *memory = json_object_get(sandbox, "memory");
     if (json_is_integer(memory))
         policy->data_bytes = (uint64_t)json_integer_value(memory);
+    if (json_is_integer(memory) && policy->may_execute)
+        policy->data_bytes = 2 * policy->data_bytes + DATA_BYTES_RESERVED;
     const json_t *ports = json_object_get(sandbox, "ports");
     if (json_is_array(ports)) {
         uint16_t *list = xcalloc(json_array_size(ports) + 1, sizeof(*list));

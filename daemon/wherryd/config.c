@@ -651,6 +651,18 @@ static void add_run(json_t *part, const ConnectionConfig *config, const char *ru
     json_object_set_new(part, "full", json_boolean(full));
 }
 
+/* The writer's part, which shares the map, goes without: what a destination needs is not the source's to bound. */
+static void add_memory(json_t *worker, const ConnectionConfig *config)
+{
+    const ConnectorKeys *keys = connector_keys(ROLE_SOURCE, config->source);
+    const json_t *sandbox = json_object_get(worker, "sandbox");
+    if (!keys || keys->memory == 0 || json_object_get(sandbox, "memory"))
+        return;
+    json_t *own = json_is_object(sandbox) ? json_copy((json_t *)(uintptr_t)sandbox) : json_object();
+    json_object_set_new(own, "memory", json_integer((json_int_t)keys->memory));
+    json_object_set_new(worker, "sandbox", own);
+}
+
 int config_resolve(const ConnectionConfig *config, const char *run_id, bool full, Mask *mask, json_t **ret_worker,
                    json_t **ret_writer, Error *error)
 {
@@ -660,6 +672,7 @@ int config_resolve(const ConnectionConfig *config, const char *run_id, bool full
     json_t *writer = writer_part(config, worker);
     add_run(worker, config, run_id, full);
     add_run(writer, config, run_id, full);
+    add_memory(worker, config);
     if (secret_resolve(worker, mask, error) < 0 || secret_resolve(writer, mask, error) < 0) {
         json_decref(worker);
         json_decref(writer);

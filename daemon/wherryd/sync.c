@@ -29,8 +29,9 @@
 #include "lib/system/paths.h"
 
 #define TICK_MS 250
-#define TICK_KILLED_MS 5     /* while the kernel ends what was killed */
-#define SAMPLE_EVERY_TICKS 4 /* the process tree's memory and number */
+#define WRITER_MEMORY (UINT64_C(256) << 20) /* of a writer, beside its destination's "memory_limit" */
+#define TICK_KILLED_MS 5                    /* while the kernel ends what was killed */
+#define SAMPLE_EVERY_TICKS 4                /* the process tree's memory and number */
 
 /* --- actions --- */
 
@@ -203,9 +204,10 @@ static ErrorKind decide(Sync *sync)
     if (all_done(sync) && !unrecorded) {
         if (sync->files_failed > 0) {
             outcome = "failed";
-            record->error = sync->files_failed == 1 ? xstrdup(sync->first_failure)
-                                                    : xasprintf("%lld files failed; the first: %s",
-                                                                (long long)sync->files_failed, sync->first_failure);
+            record->error = sync->files_failed == 1
+                                ? xstrdup(sync->first_failure)
+                                : xasprintf("%lld files%s; the first: %s", (long long)sync->files_failed,
+                                            sync->plan ? "" : " failed", sync->first_failure);
             kind = ERROR_DATA;
         }
     } else {
@@ -268,7 +270,7 @@ static void finish(Sync *sync)
     ErrorKind kind = decide(sync);
     sync_close_ledger(sync);
     _cleanup_(freep) char *state = take_ptr(sync->committed_state);
-    json_t *plan = sync->plan ? sync_plan_end(sync, sync->record->error) : NULL;
+    json_t *plan = sync->plan ? sync_plan_end(sync, sync->record->error, all_done(sync)) : NULL;
     SyncOptions options = sync->options;
     close_all(sync);
     options.finished(&(SyncResult){ .kind = kind, .state = state, .plan = plan }, options.userdata);
@@ -364,6 +366,14 @@ static void on_closed(Program *program)
     sync_dispatch(side->sync, side->is_writer ? WRITER_CLOSED : WORKER_CLOSED);
 }
 
+static void set_memory_error(const Sync *sync, const TreeSample *sample, Error *error)
+{
+    error_set(
+        error, ERROR_TEMPORARY,
+        "the sync used more than its %llu MiB of memory (peak %llu MiB); allow more with \"sandbox: {memory: …}\"",
+        (unsigned long long)(sync->memory_limit >> 20), (unsigned long long)(sample->peak >> 20));
+}
+
 /* Why a program that owes its DONE is gone. */
 static void explain_end(Side *side)
 {
@@ -374,10 +384,7 @@ static void explain_end(Side *side)
     _cleanup_(freep) char *how = program_describe_end(&side->program);
     bool is_reading = !side->is_writer && sync->files_open > 0 && sync->loading;
     if (sample.out_of_memory)
-        error_set(&side->error, ERROR_TEMPORARY,
-                  "the %s was ended for using too much memory: %llu MiB at the peak; allow more with \"sandbox: "
-                  "{memory: …}\"",
-                  side->program.role, (unsigned long long)(sample.peak >> 20));
+        set_memory_error(sync, &sample, &side->error);
     else
         error_set(&side->error, side->ended_by_us ? ERROR_CANCELLED : ERROR_INTERNAL,
                   "the %s %s before it was done%s%s%s", side->program.role, how, is_reading ? ", while it read \"" : "",
@@ -435,11 +442,7 @@ static void check_tree(Sync *sync)
     tree_sample(sync->tree, &sample);
     Error error = {};
     if (sync->memory_limit > 0 && !sample.memory_limited && sample.resident > sync->memory_limit)
-        error_set(&error, ERROR_TEMPORARY,
-                  "ended for using too much memory: %llu MiB at the peak, %llu MiB allowed; allow more with \"sandbox: "
-                  "{memory: …}\"",
-                  (unsigned long long)(MAX_OF(sample.peak, sample.resident) >> 20),
-                  (unsigned long long)(sync->memory_limit >> 20));
+        set_memory_error(sync, &sample, &error);
     else if (!sample.processes_limited && sample.processes > SYNC_PROCESSES_MAX)
         error_set(&error, ERROR_INTERNAL, "ended for running %u processes; %d are allowed", sample.processes,
                   SYNC_PROCESSES_MAX);
@@ -512,15 +515,24 @@ static void begin_writer(Sync *sync, json_t *configuration)
     program_send(&sync->writer.program, &begin);
 }
 
-static uint64_t memory_limit_of(const json_t *configuration)
+static uint64_t size_in(const json_t *configuration, const char *map, const char *key)
 {
-    const json_t *memory = json_object_get(json_object_get(configuration, "sandbox"), "memory");
-    return json_is_integer(memory) ? (uint64_t)json_integer_value(memory) : 0;
+    return (uint64_t)json_integer_value(json_object_get(json_object_get(configuration, map), key));
+}
+
+/* What the pipeline says is for all of the sync. A source's own bound is for the source alone: what the destination
+ * takes comes on top. */
+static uint64_t memory_limit_of(const json_t *worker, const json_t *writer)
+{
+    uint64_t said = size_in(writer, "sandbox", "memory"), source = size_in(worker, "sandbox", "memory");
+    if (said > 0 || source == 0)
+        return said;
+    return source + WRITER_MEMORY + size_in(writer, "destination", "memory_limit");
 }
 
 static int start_programs(Sync *sync, json_t *writer_begin, Error *error)
 {
-    sync->memory_limit = memory_limit_of(writer_begin);
+    sync->memory_limit = memory_limit_of(sync->worker_begin, writer_begin);
     if (tree_new(sync->options.trees, sync->record->run_id, sync->memory_limit, SYNC_PROCESSES_MAX, &sync->tree,
                  error) < 0)
         return -1;

@@ -64,8 +64,9 @@ struct Tree {
     size_t group_count;
     pid_t *seen; /* in the last walk */
     size_t seen_count;
-    int cgroup;       /* the folder, or -1 */
-    int cgroup_procs; /* cgroup.procs for the child to enter by, or -1 */
+    int cgroup;            /* the folder, or -1 */
+    int cgroup_procs;      /* cgroup.procs for the child to enter by, or -1 */
+    uint64_t memory_limit; /* 0: none */
     bool memory_limited, pids_limited;
     bool empty; /* tree_kill() has found none left */
     uint64_t peak;
@@ -394,6 +395,7 @@ int tree_new(Trees *trees, const char *run_id, uint64_t memory_limit, uint64_t p
         .run_id = xstrdup(run_id),
         .cgroup = cgroup,
         .cgroup_procs = procs,
+        .memory_limit = memory_limit,
         .memory_limited = cgroup >= 0 && trees->cgroup.memory && memory_limit > 0,
         .pids_limited = cgroup >= 0 && trees->cgroup.pids && pids_limit > 0,
     };
@@ -457,10 +459,34 @@ static void add_resident(int pid, void *userdata)
     close(proc);
 }
 
+/* As add_resident, with what forked processes still share counted once. Takes the kernel a walk through all pages. */
+static void add_share(int pid, void *userdata)
+{
+    uint64_t *resident = userdata;
+    char rollup[4096];
+    int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (proc < 0)
+        return;
+    if (read_process_file(proc, pid, "smaps_rollup", rollup, sizeof rollup) > 0 && strstr(rollup, "\nPss_Anon:"))
+        *resident += status_bytes(rollup, "\nPss_Anon:") + status_bytes(rollup, "\nPss_Shmem:");
+    else
+        add_resident(pid, userdata); /* it hides, or the kernel is older than 5.9 */
+    close(proc);
+}
+
+static bool looks_too_large(const Tree *tree, uint64_t resident)
+{
+    return tree->memory_limit > 0 && resident > tree->memory_limit;
+}
+
 static void sample_cgroup(Tree *tree, TreeSample *ret)
 {
     uint64_t resident = 0;
     ret->processes = cgroup_each(tree->cgroup, add_resident, &resident);
+    if (!tree->memory_limited && looks_too_large(tree, resident)) {
+        resident = 0;
+        cgroup_each(tree->cgroup, add_share, &resident);
+    }
     ret->resident = resident;
     CgroupUsage usage;
     if (!cgroup_usage(tree->cgroup, &usage))
@@ -471,17 +497,27 @@ static void sample_cgroup(Tree *tree, TreeSample *ret)
         tree->peak = MAX_OF(tree->peak, usage.peak);
 }
 
-static void sample_walk(Tree *tree, TreeSample *ret)
+static unsigned each_of_walk(const Tree *tree, void (*callback)(int pid, void *userdata), uint64_t *ret_resident)
 {
-    Trees *trees = tree->trees;
-    if (clock_monotonic_ms() - trees->walked_at_ms >= WALK_FRESH_MS)
-        walk(trees);
+    const Trees *trees = tree->trees;
+    unsigned count = 0;
+    *ret_resident = 0;
     for (size_t i = 0; i < trees->count; i++) {
         if (!belongs_to(&trees->entries[i], tree) || !trees->entries[i].alive)
             continue;
-        ret->processes++;
-        add_resident(trees->entries[i].pid, &ret->resident);
+        count++;
+        callback(trees->entries[i].pid, ret_resident);
     }
+    return count;
+}
+
+static void sample_walk(Tree *tree, TreeSample *ret)
+{
+    if (clock_monotonic_ms() - tree->trees->walked_at_ms >= WALK_FRESH_MS)
+        walk(tree->trees);
+    ret->processes = each_of_walk(tree, add_resident, &ret->resident);
+    if (looks_too_large(tree, ret->resident))
+        each_of_walk(tree, add_share, &ret->resident);
 }
 
 void tree_sample(Tree *tree, TreeSample *ret)

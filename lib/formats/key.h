@@ -85,5 +85,6 @@ typedef struct ConnectorKeys {
     /* The plain file that is written, borrowed from CONNECTION: syncs into the same one run one after another, and none
      * may lie under the daemon's own state. NULL function or result: no such file. */
     const char *(*database_path)(const json_t *connection);
+    uint64_t memory;   /* a source: what it may use where `sandbox: {memory: …}` does not say; 0: what it likes */
     bool whole_folder; /* the writer may reach all that lies in database_path's folder */
 } ConnectorKeys;

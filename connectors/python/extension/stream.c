@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -28,7 +29,8 @@ struct Worker {
     volatile bool child; /* this process is a fork of the one that began */
     Channel control;
     int operations;
-    Buffer output; /* frames for the pipe, the last one maybe open */
+    struct stat pipe; /* what `operations` is; a connector that closes descriptors may put another there */
+    Buffer output;    /* frames for the pipe, the last one maybe open */
     RowsWriter rows;
     bool rows_open;
     uint16_t rows_table;
@@ -142,7 +144,8 @@ PyObject *stream_begin(int control, int operations)
         return NULL;
     }
     /* not for programs that the connector starts */
-    if (fcntl(control, F_SETFD, FD_CLOEXEC) < 0 || fcntl(operations, F_SETFD, FD_CLOEXEC) < 0)
+    if (fcntl(control, F_SETFD, FD_CLOEXEC) < 0 || fcntl(operations, F_SETFD, FD_CLOEXEC) < 0 ||
+        fstat(operations, &stream.pipe) < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
     channel_init(&stream.control, control, FRAME_CONTROL_MAX);
     stream.operations = operations;
@@ -176,6 +179,11 @@ int stream_log(int priority, const char *message, Py_ssize_t n)
 
 static int pipe_write(const uint8_t *bytes, size_t n, Error *error)
 {
+    struct stat now;
+    if (fstat(stream.operations, &now) < 0 || now.st_dev != stream.pipe.st_dev || now.st_ino != stream.pipe.st_ino)
+        return error_set(error, ERROR_INTERNAL,
+                         "descriptor %d, on which rows go to the writer, was closed by the connector or a library",
+                         stream.operations);
     while (n > 0) {
         ssize_t written = write(stream.operations, bytes, n);
         if (written >= 0) {

@@ -8,6 +8,7 @@
 #include "lib/formats/key.h"
 
 #define CONFIGURATION_KEYS_MAX 100
+#define MEMORY (UINT64_C(1) << 30) /* as much as Fivetran gives */
 
 extern const ConnectorKeys source_fivetran_keys;
 
@@ -56,5 +57,5 @@ static void complete(json_t *connection, KeyReport *report)
 }
 
 const ConnectorKeys source_fivetran_keys = {
-    .type = "fivetran", .operations = true, .own_schema = true, .own = own_keys, .complete = complete
+    .type = "fivetran", .operations = true, .own_schema = true, .own = own_keys, .complete = complete, .memory = MEMORY
 };

@@ -20,6 +20,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <syslog.h>
@@ -48,6 +49,7 @@ typedef struct FivetranSource {
     Child child;
     Conversation conversation;
     bool talking;
+    uint64_t memory;     /* what the daemon bounds; 0: nothing */
     int64_t leave_at_ms; /* by then it must have ended; 0: not told to yet */
 } FivetranSource;
 
@@ -174,6 +176,7 @@ static int fivetran_open(void **ret, const json_t *configuration, SandboxPolicy 
     if (project && !source->project)
         source->project = xstrdup(project);
     source->connection = xstrdup(text_at(configuration, "connection"));
+    source->memory = (uint64_t)json_integer_value(json_object_get(json_object_get(configuration, "sandbox"), "memory"));
     if (!source->project || !source->connection)
         return error_set(error, ERROR_CONFIGURATION, "the configuration from the daemon has no usable \"project\"");
     signal(SIGTERM, SIG_IGN); /* for the interpreter, whose group is ours */
@@ -214,6 +217,8 @@ static int spawn_python(FivetranSource *source, int socket, Error *error)
                                         "TZ=UTC",
                                         home,
                                         temporary,
+                                        "USER=wherry", /* there is no passwd file that would tell */
+                                        "LOGNAME=wherry",
                                         id,
                                         name,
                                         "FIVETRAN_GROUP_ID=wherry",
@@ -286,6 +291,23 @@ static int run_to_end(FivetranSource *source, Worker *worker, siginfo_t *ret_end
     }
 }
 
+/* A MemoryError says neither how much there was nor what can be done; a library in C that gets none just aborts. */
+static void explain_memory(const FivetranSource *source, bool killed, Error *error)
+{
+    static const char refused[] = "MemoryError";
+    struct rusage usage = { 0 };
+    if (source->memory == 0 || getrusage(RUSAGE_CHILDREN, &usage) < 0)
+        return;
+    uint64_t peak = (uint64_t)usage.ru_maxrss << 10;
+    if (strncmp(error->message, refused, strlen(refused)) != 0 && !(killed && peak >= source->memory / 4 * 3))
+        return;
+    _cleanup_(freep) char *message = xstrdup(error->message);
+    error_set(
+        error, error->kind,
+        "%s; it wanted more than its %llu MiB of memory (peak %llu MiB); allow more with \"sandbox: {memory: …}\"",
+        message, (unsigned long long)(source->memory >> 20), (unsigned long long)(peak >> 20));
+}
+
 /* How a sync that nothing of ours has failed went. */
 static int judge(FivetranSource *source, Worker *worker, const siginfo_t *end, bool ended, Error *error)
 {
@@ -293,6 +315,7 @@ static int judge(FivetranSource *source, Worker *worker, const siginfo_t *end, b
     _cleanup_(error_clear) Error why = { 0 };
     if (conversation->failure.kind != ERROR_NONE) {
         error_move(error, &conversation->failure);
+        explain_memory(source, false, error);
         return -1;
     }
     bool well = ended && child_judge(&source->child, end, &why) == 0;
@@ -304,8 +327,11 @@ static int judge(FivetranSource *source, Worker *worker, const siginfo_t *end, b
             worker_log(worker, LOG_WARNING, "after the connector had done its work, %s", why.message);
         return 0;
     }
-    if (!well)
-        return error_set(error, ERROR_TEMPORARY, "%s", why.message);
+    if (!well) {
+        error_move(error, &why);
+        explain_memory(source, ended && end->si_code != CLD_EXITED, error);
+        return -1;
+    }
     return error_set(error, ERROR_TEMPORARY,
                      "%s ended before update() had (by os._exit() or the like): what it sent is not kept", CONNECTOR);
 }
