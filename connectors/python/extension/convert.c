@@ -251,13 +251,26 @@ bool convert_recent_date(const char text[static 10], int32_t *ret)
     return true;
 }
 
+/* "hh:mm:ss", all eight bytes at once: each is what it is more than the character that stands for nothing there. */
+static inline bool plain_time(const char text[static 8], unsigned *ret)
+{
+    uint64_t x;
+    memcpy(&x, text, 8);
+    x ^= UINT64_C(0x30303A30303A3030);
+    if (((x + UINT64_C(0x76767F76767F7676)) | x) & UINT64_C(0x8080808080808080))
+        return false; /* a digit above 9, a colon above 0 */
+    x = x * 10 + (x >> 8);
+    unsigned hours = x & 0xFF, minutes = x >> 24 & 0xFF, seconds = x >> 48 & 0xFF;
+    *ret = hours * 3600 + minutes * 60 + seconds;
+    return hours <= 23 && minutes <= 59 && seconds <= 59;
+}
+
 bool convert_plain_timestamp(const char *text, size_t n, bool zone, Timestamp *ret)
 {
     int32_t days;
-    unsigned hours, minutes, seconds, nanos = 0, digit = 100000000;
-    if (n < 19 || (text[10] != 'T' && text[10] != ' ') || text[13] != ':' || text[16] != ':' ||
-        !two_digits(text + 11, &hours) || !two_digits(text + 14, &minutes) || !two_digits(text + 17, &seconds) ||
-        hours > 23 || minutes > 59 || seconds > 59 || !convert_recent_date(text, &days))
+    unsigned seconds, nanos = 0, digit = 100000000;
+    if (n < 19 || (text[10] != 'T' && text[10] != ' ') || !plain_time(text + 11, &seconds) ||
+        !convert_recent_date(text, &days))
         return false;
     size_t at = 19;
     if (at < n && text[at] == '.') {
@@ -269,8 +282,7 @@ bool convert_plain_timestamp(const char *text, size_t n, bool zone, Timestamp *r
     int16_t offset = TIMESTAMP_NAIVE;
     if (zone ? !plain_zone(text + at, n - at, &offset) : at != n)
         return false;
-    *ret = (Timestamp){ .seconds = (int64_t)days * 86400 + hours * 3600 + minutes * 60 + seconds -
-                                   (zone ? (int64_t)offset * 60 : 0),
+    *ret = (Timestamp){ .seconds = (int64_t)days * 86400 + seconds - (zone ? (int64_t)offset * 60 : 0),
                         .nanos = nanos,
                         .offset = offset };
     return true;

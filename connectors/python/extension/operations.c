@@ -16,6 +16,7 @@
 #include <syslog.h>
 
 #include "connectors/python/extension/convert.h"
+#include "connectors/python/extension/dict.h"
 #include "connectors/python/extension/layout.h"
 #include "connectors/python/extension/stream.h"
 
@@ -29,6 +30,7 @@ static char *failure; /* the first error that the sync cannot outlive */
 int operations_setup(void)
 {
     declared = PyDict_New();
+    dict_setup();
     return declared && convert_setup() == 0 ? 0 : -1;
 }
 

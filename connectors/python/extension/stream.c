@@ -31,10 +31,6 @@ struct Worker {
     int operations;
     struct stat pipe; /* what `operations` is; a connector that closes descriptors may put another there */
     Buffer output;    /* frames for the pipe, the last one maybe open */
-    RowsWriter rows;
-    bool rows_open;
-    uint16_t rows_table;
-    Operation rows_operation;
     uint64_t rows_sent, rows_told, checkpoints;
     bool broken; /* the pipe: a frame may be on it in part */
 
@@ -49,14 +45,35 @@ static Worker stream = { .operations = -1,
                          .turned = PTHREAD_COND_INITIALIZER,
                          .speaking = PTHREAD_MUTEX_INITIALIZER };
 
+StreamNow stream_now;
+
 /* --- who may --- */
+
+static bool is_free(void)
+{
+    return stream.open && !stream.child && !stream.ended && !stream.broken && !stream.busy;
+}
 
 static void after_fork_in_child(void)
 {
     stream.child = true;
+    stream_now.free = false;
 }
 
-int stream_enter(void)
+static void set_ended(void)
+{
+    stream.ended = true;
+    stream_now.free = false;
+}
+
+/* With the interpreter's lock: the pipe has failed in the middle. */
+static void note_broken(bool broken)
+{
+    stream.broken |= broken;
+    stream_now.free = is_free();
+}
+
+int stream_enter_slow(void)
 {
     for (;;) {
         if (__builtin_expect(stream.child, 0)) {
@@ -93,6 +110,7 @@ static PyThreadState *leave(void)
     pthread_mutex_lock(&stream.turn);
     stream.busy = true;
     pthread_mutex_unlock(&stream.turn);
+    stream_now.free = false;
     return PyEval_SaveThread();
 }
 
@@ -103,6 +121,7 @@ static void come_back(PyThreadState *thread)
     stream.busy = false;
     pthread_cond_broadcast(&stream.turned);
     pthread_mutex_unlock(&stream.turn);
+    stream_now.free = is_free();
 }
 
 static int raise(Error *error)
@@ -162,6 +181,7 @@ PyObject *stream_begin(int control, int operations)
     }
     pthread_atfork(NULL, NULL, after_fork_in_child);
     stream.open = true;
+    stream_now.free = true;
     return Py_BuildValue("s#s#", frame.begin.configuration.data, (Py_ssize_t)frame.begin.configuration.length,
                          frame.begin.state.data, (Py_ssize_t)frame.begin.state.length);
 }
@@ -204,11 +224,11 @@ static int pipe_write(const uint8_t *bytes, size_t n, Error *error)
 
 static void close_rows(void)
 {
-    if (!stream.rows_open)
+    if (!stream_now.rows_open)
         return;
-    stream.rows_open = false;
-    stream.rows_sent += stream.rows.count;
-    rows_end(&stream.rows);
+    stream_now.rows_open = false;
+    stream.rows_sent += stream_now.rows.count;
+    rows_end(&stream_now.rows);
 }
 
 static Frame progress(void)
@@ -226,14 +246,14 @@ int worker_send_rows(Worker *worker, Error *error)
         return 0;
     if (length > FRAME_HEADER_SIZE + (size_t)FRAME_PAYLOAD_MAX) {
         buffer_clear(&worker->output);
-        worker->broken = true;
+        note_broken(true);
         return error_set(error, ERROR_DATA, "a row takes more than %u MiB", FRAME_PAYLOAD_MAX >> 20);
     }
     int r;
     PyThreadState *thread = leave();
     r = pipe_write(buffer_bytes(&worker->output), length, error);
     come_back(thread);
-    worker->broken |= r < 0;
+    note_broken(r < 0);
     buffer_reset(&worker->output);
     if (worker->output.allocated > OUTPUT_KEEP)
         buffer_clear(&worker->output);
@@ -242,14 +262,15 @@ int worker_send_rows(Worker *worker, Error *error)
 
 RowsWriter *worker_rows(Worker *worker, uint16_t table, Operation operation)
 {
-    if (__builtin_expect(worker->rows_open && worker->rows_table == table && worker->rows_operation == operation, 1))
-        return &worker->rows;
+    StreamNow *now = &stream_now;
+    if (now->rows_open && now->rows_table == table && now->rows_operation == operation)
+        return &now->rows;
     close_rows();
-    worker->rows = rows_begin(&worker->output, table, operation);
-    worker->rows_open = true;
-    worker->rows_table = table;
-    worker->rows_operation = operation;
-    return &worker->rows;
+    now->rows = rows_begin(&worker->output, table, operation);
+    now->rows_open = true;
+    now->rows_table = table;
+    now->rows_operation = operation;
+    return &now->rows;
 }
 
 static int put_frame(Worker *worker, const Frame *frame, Error *error)
@@ -355,7 +376,7 @@ int stream_checkpoint(const char *state, Py_ssize_t n)
         r = await_taken(frame.checkpoint.number, &error);
     come_back(thread);
     buffer_reset(&stream.output);
-    stream.broken |= r < 0;
+    note_broken(r < 0);
     return r < 0 ? raise(&error) : 0;
 }
 
@@ -363,7 +384,7 @@ int stream_end(void)
 {
     if (stream_flush() < 0)
         return -1;
-    stream.ended = true;
+    set_ended();
     return say_and_raise(&(Frame){ .type = FRAME_DONE, .done = { .rows = stream.rows_sent } });
 }
 
@@ -374,7 +395,7 @@ int stream_fail(int kind, const char *message, Py_ssize_t n)
     /* what came before is there, as far as it can be: the writer does not keep it */
     if (!stream.ended && !stream.broken && !stream.busy && stream_flush() < 0)
         PyErr_Clear();
-    stream.ended = true;
+    set_ended();
     uint32_t length = (uint32_t)MIN_OF((size_t)n, (size_t)LOG_TEXT_MAX);
     return say_and_raise(
         &(Frame){ .type = FRAME_ERROR, .error = { .kind = (ErrorKind)kind, .message = { message, length } } });

@@ -17,9 +17,31 @@
 
 /* Reads BEGIN: (configuration, state), two texts of JSON. NULL with an exception. */
 PyObject *stream_begin(int control, int operations);
+/* What every row looks at, in the open for it. */
+typedef struct StreamNow {
+    bool free; /* a sync runs in this process, and no thread waits for something of it */
+    bool rows_open;
+    uint16_t rows_table;
+    Operation rows_operation;
+    RowsWriter rows;
+} StreamNow;
+extern StreamNow stream_now;
+
 /* 0, or -1 with an exception: there is no stream, it has ended, or this is another process than the one that began. */
-int stream_enter(void);
+int stream_enter_slow(void);
+static inline int stream_enter(void)
+{
+    return __builtin_expect(stream_now.free, 1) ? 0 : stream_enter_slow();
+}
 Worker *stream_worker(void);
+/* worker_rows(), without a call. */
+static inline RowsWriter *stream_rows(uint16_t table, Operation operation)
+{
+    if (__builtin_expect(
+            stream_now.rows_open && stream_now.rows_table == table && stream_now.rows_operation == operation, 1))
+        return &stream_now.rows;
+    return worker_rows(stream_worker(), table, operation);
+}
 
 int stream_flush(void);                                 /* sends what is gathered; with exception */
 int stream_checkpoint(const char *state, Py_ssize_t n); /* returns when it is taken; with exception */
