@@ -107,7 +107,7 @@ const Key operation_keys[] = {
 };
 
 const Key file_keys[] = { { .name = "naming", .not_yet = "leave it out: names are kept as they are" },
-                          { .name = "history", .not_yet = "leave it out: rows are updated in place" },
+                          { .name = "history", .not_yet = "leave it out: tables of files keep no versions of a row" },
                           { .name = "on_schema_change",
                             .type = KEY_ENUM,
                             .choices = schema_changes,

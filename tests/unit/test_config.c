@@ -28,7 +28,7 @@ static const Case keys_cases[] = {
     { ALL "excel: {sheet: 0}\n", "orders.yaml:7:1: \"excel\" is not supported yet; save the sheet as CSV" },
     { ALL "naming: x\n", "orders.yaml:7:1: \"naming\" is not supported yet; leave it out: names are kept as they are" },
     { ALL "history: x\n",
-      "orders.yaml:7:1: \"history\" is not supported yet; leave it out: rows are updated in place" },
+      "orders.yaml:7:1: \"history\" is not supported yet; leave it out: tables of files keep no versions of a row" },
     { ALL "on_schema_change: x\n",
       "orders.yaml:7:19: \"on_schema_change\" must be allow_all, allow_columns or block_all, not \"x\"" },
     { ALL "log_table: x\n",

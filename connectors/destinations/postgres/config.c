@@ -56,7 +56,9 @@ static const Key own_keys[] = {
     { .name = "strip_nul",
       .type = KEY_BOOLEAN,
       .fallback = "false",
-      .description = "Leave NUL characters out of text, which PostgreSQL cannot hold; else they are an error." },
+      .description =
+          "Leave out the NUL characters in text that a program emits, which PostgreSQL cannot hold; else they "
+          "are an error, as always in files." },
     { 0 }
 };
 
