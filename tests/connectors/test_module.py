@@ -93,3 +93,65 @@ connector = Connector(update=update)
     rows = [row for kind, _, row in (o for o in result.operations if o[0] == "upsert")]
     assert [(row["a"], row.get("b")) for row in rows[:2]] == [(1, "x"), (9, "good")]
     assert all(row.get("b") in ("x", "good", "y", None) for row in rows)
+
+
+# what PyDict_Next() would tell, however the dict came to be
+DICTS = (
+    HEAD
+    + """
+class Text(str):
+    pass
+
+class Object:
+    def __init__(self, i):
+        self.id, self.a, self.b = i, f"a{i}", i / 2
+
+def dicts(i):
+    made = {"id": i, "a": f"a{i}", "b": i / 2}
+    yield made
+    yield dict(made)
+    yield {name: value for name, value in made.items()}
+    yield Object(i).__dict__
+    gap = {"id": i, "gone": 1, "a": f"a{i}", "b": i / 2}
+    del gap["gone"]
+    yield gap
+    yield {Text("id"): i, "a": f"a{i}", "b": i / 2}
+    yield {"".join(["i", "d"]): i, "a": f"a{i}", "b": i / 2}
+    again = {"b": 0.0, "a": "", "id": 0}
+    again.update(made)
+    yield again
+    shrunk = {str(n): n for n in range(300)}
+    shrunk.clear()
+    shrunk.update(made)
+    yield shrunk
+    popped = {**made, "last": 1}
+    popped.popitem()
+    yield popped
+    wide = {"id": i, "a": f"a{i}", "b": i / 2, **{f"c{n}": n for n in range(int(size))}}
+    yield wide
+
+def update(configuration, state):
+    global size
+    for size in (7, 200, 250):
+        for i in range(20):
+            for made in dicts(i):
+                op.upsert("t", made)
+
+connector = Connector(update=update, schema=lambda configuration: [{"table": "t", "primary_key": ["id"], "columns": {
+    "id": "LONG", "a": "STRING"}}])
+"""
+)
+
+
+def test_dicts_of_every_making(project):
+    result = wherry_side.run(project(DICTS), BUILD, naming="source")
+    assert result.error is None, result.error
+    rows = [row for _, _, row in result.operations]
+    assert len(rows) == 3 * 20 * 11
+    for at, row in enumerate(rows):
+        size, i = (7, 200, 250)[at // 220], at // 11 % 20
+        values = {name: value for name, value in row.items() if value is not None}
+        wanted = {"id": i, "a": f"a{i}", "b": i / 2}
+        if at % 11 == 10:
+            wanted |= {f"c{n}": n for n in range(size)}
+        assert values == wanted, f"row {at}"

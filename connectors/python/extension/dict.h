@@ -31,10 +31,9 @@ typedef struct Dict {
     Py_ssize_t count;
     uint64_t version;
     const DictKeys *keys;
-    const void *shared; /* where the values are, of a dict that shares its keys */
 } Dict;
 
-enum { DICT_KEYS_OF_TEXT = 1 }; /* the kind whose entries are DictEntry */
+enum { DICT_KEYS_OF_TEXT = 1 }; /* the kind whose entries are DictEntry; those that are shared are of another */
 
 extern bool dict_is_known;
 
@@ -49,7 +48,7 @@ static inline const DictEntry *dict_entries(PyObject *dict)
     if (__builtin_expect(!dict_is_known, 0))
         return NULL;
     const DictKeys *keys = inner->keys;
-    if (__builtin_expect(keys->kind != DICT_KEYS_OF_TEXT || keys->entry_count != inner->count || inner->shared, 0))
+    if (__builtin_expect(keys->kind != DICT_KEYS_OF_TEXT || keys->entry_count != inner->count, 0))
         return NULL;
     return (const DictEntry *)(const void *)(keys->index + ((size_t)1 << keys->index_bytes_log2));
 }
