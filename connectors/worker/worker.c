@@ -289,11 +289,11 @@ int worker_file_seen(Worker *worker, const WorkerFile *file, FileVerdict *ret, E
     return 0;
 }
 
-int worker_file_note(Worker *worker, const char *name, size_t name_length, bool failed, const char *message,
+int worker_file_note(Worker *worker, const char *name, size_t name_length, FileNote what, const char *message,
                      Error *error)
 {
     Frame frame = { .type = FRAME_FILE_NOTE,
-                    .file_note = { .failed = failed,
+                    .file_note = { .what = what,
                                    .name = { .data = name, .length = (uint32_t)name_length },
                                    .message = frame_text(message) } };
     return channel_send(&worker->control, &frame, error);

@@ -32,7 +32,7 @@ int worker_enough(Worker *worker, Error *error);
 
 /* Files. worker_file_seen() asks whether to load: FILE_LOAD, FILE_SKIP (it is loaded), FILE_LEFT_OUT. */
 int worker_file_seen(Worker *worker, const WorkerFile *file, FileVerdict *ret, Error *error);
-int worker_file_note(Worker *worker, const char *name, size_t name_length, bool failed, const char *message,
+int worker_file_note(Worker *worker, const char *name, size_t name_length, FileNote what, const char *message,
                      Error *error);
 int worker_file_begin(Worker *worker, const WorkerFile *file, Error *error);
 /* ROWS that were sent, QUARANTINED ones that were not. */

@@ -30,7 +30,7 @@ static void add_file(Table *table, const json_t *file)
     table_add(table, size >= 0 ? print_bytes(size, text) : "-", STYLE_NONE);
     table_add(table, state, state_style(state));
     table_add(table, print_count(field_integer(file, "attempts", 0), text), STYLE_NONE);
-    table_add(table, action, action_style(action));
+    table_add(table, strcmp(action, "not_reached") == 0 ? "not reached" : action, action_style(action));
     table_add(table, field_text(file, "reason"), STYLE_NONE);
 }
 
@@ -63,12 +63,12 @@ static void print_files(const json_t *files)
     table_free(table);
 }
 
-static void print_statements(const json_t *statements)
+static void print_statements(const json_t *statements, bool files)
 {
     size_t i;
     json_t *statement;
     if (json_array_size(statements) == 0) {
-        puts("\nno change of tables");
+        puts(files ? "\nno change of tables" : "\nnothing declared changes tables");
         return;
     }
     puts("");
@@ -99,10 +99,11 @@ static int print_plan(const Options *options, const char *asked_as, const json_t
     }
     const json_t *files = json_object_get(plan, "files");
     print_head(asked_as, plan);
-    if (strcmp(field_text(plan, "source"), "files") == 0 && (!error || json_array_size(files) > 0))
+    bool is_files = strcmp(field_text(plan, "source"), "files") == 0;
+    if (is_files && (!error || json_array_size(files) > 0))
         print_files(files);
     if (!error || json_array_size(json_object_get(plan, "statements")) > 0)
-        print_statements(json_object_get(plan, "statements"));
+        print_statements(json_object_get(plan, "statements"), is_files);
     print_notes(json_object_get(plan, "notes"));
     if (!error)
         return EXIT_DONE;

@@ -214,7 +214,9 @@ static void warn_within_limit(Side *side, const char *message, bool repeat)
 static void say_note(Sync *sync, const LedgerAnswer *answer)
 {
     if (sync->plan && answer->verdict != LEDGER_ASK_WRITER) {
-        sync_plan_action(sync, answer->verdict == LEDGER_LOAD ? "load" : "skip", answer->note);
+        bool load = answer->verdict == LEDGER_LOAD;
+        const char *reason = !answer->note && !load && answer->loaded ? "its content is loaded already" : answer->note;
+        sync_plan_action(sync, load ? "load" : "skip", reason);
         return;
     }
     if (answer->note)
@@ -292,19 +294,19 @@ static void take_file_note(Side *side, const Frame *frame)
     Sync *sync = side->sync;
     _cleanup_(freep) char *name = printable_text(sync, frame->file_note.name);
     _cleanup_(freep) char *why = printable_text(sync, frame->file_note.message);
+    static const char *const states[] = { "CHANGING", "UNREADABLE", "UNREADABLE" };
+    static const char *const actions[] = { "wait", "fail", "skip" };
+    FileNote what = frame->file_note.what;
+    _cleanup_(freep) char *message = xasprintf("%s: %s", name, why);
+    if (what == FILE_NOTE_FAILED)
+        count_failed_file(sync, message);
     if (sync->plan) {
-        bool failed = frame->file_note.failed;
-        if (!failed || !sync_plan_fault(sync, name, NULL, why))
-            sync_plan_file(sync, &(SyncPlanFile){ .name = name,
-                                                  .state = failed ? "UNREADABLE" : "CHANGING",
-                                                  .action = failed ? "fail" : "wait",
-                                                  .reason = why });
+        if (what != FILE_NOTE_FAILED || !sync_plan_fault(sync, name, NULL, why))
+            sync_plan_file(
+                sync, &(SyncPlanFile){ .name = name, .state = states[what], .action = actions[what], .reason = why });
         return;
     }
-    _cleanup_(freep) char *message = xasprintf("%s: %s", name, why);
-    ledger_file_note(sync->ledger, frame->file_note.failed);
-    if (frame->file_note.failed)
-        count_failed_file(sync, message);
+    ledger_file_note(sync->ledger, what == FILE_NOTE_FAILED);
     warn_within_limit(side, message, false);
 }
 
@@ -349,19 +351,20 @@ static void take_file_done(Side *side, const Frame *frame)
 {
     Sync *sync = side->sync;
     _cleanup_(freep) char *why = printable_text(sync, frame->file_done.error), *note = NULL;
+    /* ABORTED is not the file's fault, so it counts no attempt, but it is not loaded: that must not go unsaid. */
+    bool failed = frame->file_done.outcome == FILE_END_FAILED || frame->file_done.outcome == FILE_END_ABORTED;
+    if (failed)
+        count_failed_file(sync, why);
     if (sync->plan) {
-        if (frame->file_done.outcome != FILE_END_LOADED)
-            sync_plan_fault(sync, NULL, frame->file_done.hash, why);
+        if (frame->file_done.outcome != FILE_END_LOADED && sync_plan_fault(sync, NULL, frame->file_done.hash, why) &&
+            !failed)
+            sync_plan_action(sync, "wait", NULL);
         sync->files_open -= sync->files_open > 0;
         tell_worker(sync, frame);
         return;
     }
-    /* ABORTED is not the file's fault, so it counts no attempt, but it is not loaded: that must not go unsaid. */
-    if (frame->file_done.outcome == FILE_END_FAILED || frame->file_done.outcome == FILE_END_ABORTED) {
-        count_failed_file(sync, why);
-        if (within_limit(side))
-            log_message(LOG_ERR, &sync->context, "%s", why);
-    }
+    if (failed && within_limit(side))
+        log_message(LOG_ERR, &sync->context, "%s", why);
     if (sync->files_open > 0)
         sync->files_open--;
     Error error = {};

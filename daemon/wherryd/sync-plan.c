@@ -89,13 +89,14 @@ void sync_plan_seen(Sync *sync, const char *name, const uint8_t hash[static SHA2
     char text[SHA256_TEXT_SIZE];
     sha256_text(hash, text);
     bool known = store_file_get(sync->options.store, sync->record->connection, text, &record, &error) == 0;
+    _cleanup_(freep) char *last = known && record.error ? xasprintf("last time: %s", record.error) : NULL;
     sync_plan_file(sync, &(SyncPlanFile){ .name = name,
                                           .hash = text,
                                           .size = size,
                                           .state = known ? file_state_name(record.state) : "NEW",
                                           .action = "skip",
                                           .attempts = known ? record.attempts : 0,
-                                          .reason = known ? record.error : NULL });
+                                          .reason = last });
 }
 
 void sync_plan_action(Sync *sync, const char *action, const char *reason)
@@ -144,8 +145,24 @@ static void say_replacement(Sync *sync)
     sync_plan_note(sync, note);
 }
 
-json_t *sync_plan_end(Sync *sync, const char *error)
+/* Where the sync itself would end, and not only the load of a file, no file is loaded. */
+static void reach_no_file(Sync *sync)
 {
+    size_t i;
+    json_t *file;
+    json_array_foreach (member(sync, "files"), i, file) {
+        const char *action = json_string_value(json_object_get(file, "action"));
+        if (strcmp(action, "load") != 0)
+            continue;
+        json_object_set_new(file, "action", json_string("not_reached"));
+        json_object_set_new(file, "reason", json_string("the sync would end before it"));
+    }
+}
+
+json_t *sync_plan_end(Sync *sync, const char *error, bool whole)
+{
+    if (error && !whole)
+        reach_no_file(sync);
     if (strcmp(sync->config->source, "files") != 0 && !error)
         sync_plan_note(sync,
                        "what the source declares is planned; the rows that it then sends may bring further tables, "

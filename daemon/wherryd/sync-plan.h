@@ -14,7 +14,7 @@ typedef struct SyncPlanFile {
     const char *hash; /* NULL: it could not be read */
     uint64_t size;
     const char *state;  /* NEW, or as in the ledger, or CHANGING, UNREADABLE */
-    const char *action; /* load | skip | wait | fail */
+    const char *action; /* load | skip | wait | fail | not_reached */
     uint32_t attempts;
     const char *reason; /* NULL: none */
 } SyncPlanFile;
@@ -24,5 +24,6 @@ void sync_plan_seen(Sync *sync, const char *name, const uint8_t hash[static SHA2
 void sync_plan_action(Sync *sync, const char *action, const char *reason); /* of the last; REASON NULL: as it was */
 /* A file that was seen, the last with that HASH, or (NULL) called NAME, would fail. False: there is none. */
 bool sync_plan_fault(Sync *sync, const char *name, const uint8_t *hash, const char *reason);
-/* All was told. ERROR: why the sync would fail; NULL: it would not. The caller owns the reference. */
-json_t *sync_plan_end(Sync *sync, const char *error);
+/* All was told. ERROR: why the sync would fail; NULL: it would not. WHOLE: at most for its files' sake, of which the
+ * others would be loaded. The caller owns the reference. */
+json_t *sync_plan_end(Sync *sync, const char *error, bool whole);

@@ -204,9 +204,10 @@ static ErrorKind decide(Sync *sync)
     if (all_done(sync) && !unrecorded) {
         if (sync->files_failed > 0) {
             outcome = "failed";
-            record->error = sync->files_failed == 1 ? xstrdup(sync->first_failure)
-                                                    : xasprintf("%lld files failed; the first: %s",
-                                                                (long long)sync->files_failed, sync->first_failure);
+            record->error = sync->files_failed == 1
+                                ? xstrdup(sync->first_failure)
+                                : xasprintf("%lld files%s; the first: %s", (long long)sync->files_failed,
+                                            sync->plan ? "" : " failed", sync->first_failure);
             kind = ERROR_DATA;
         }
     } else {
@@ -269,7 +270,7 @@ static void finish(Sync *sync)
     ErrorKind kind = decide(sync);
     sync_close_ledger(sync);
     _cleanup_(freep) char *state = take_ptr(sync->committed_state);
-    json_t *plan = sync->plan ? sync_plan_end(sync, sync->record->error) : NULL;
+    json_t *plan = sync->plan ? sync_plan_end(sync, sync->record->error, all_done(sync)) : NULL;
     SyncOptions options = sync->options;
     close_all(sync);
     options.finished(&(SyncResult){ .kind = kind, .state = state, .plan = plan }, options.userdata);

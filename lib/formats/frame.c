@@ -111,7 +111,7 @@ static const Layout layouts[_FRAME_TYPE_MAX] = {
                                { FIELD_U64, AT(file_verdict.rows), 0 } } },
     [FRAME_FILE_NOTE] = { "FILE_NOTE",
                           3,
-                          { { FIELD_BOOL, AT(file_note.failed), 2 },
+                          { { FIELD_ENUM8, AT(file_note.what), _FILE_NOTE_MAX },
                             { FIELD_TEXT, AT(file_note.name), FRAME_NAME_MAX },
                             { FIELD_TEXT, AT(file_note.message), 0 } } },
     [FRAME_FILE_DONE] = { "FILE_DONE",

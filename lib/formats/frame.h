@@ -105,6 +105,14 @@ typedef struct FrameColumn {
     uint8_t precision, scale; /* of a decimal: digits in all, and after the point; 0, 0: any */
 } FrameColumn;
 
+/* What became of a name that was not even hashed. */
+typedef enum FileNote {
+    FILE_NOTE_WAITS = 0,   /* still changing: the next sync takes it */
+    FILE_NOTE_FAILED = 1,  /* unreadable */
+    FILE_NOTE_SKIPPED = 2, /* no file, or not any more */
+    _FILE_NOTE_MAX,
+} FileNote;
+
 typedef enum FileEnd {
     FILE_END_LOADED = 1, /* all of it is on the pipe: commit */
     FILE_END_FAILED,     /* the file itself is bad: roll back, count an attempt */
@@ -205,7 +213,7 @@ typedef struct Frame {
             uint64_t rows; /* in the writer's SKIP: as many as it loaded of it; else 0 */
         } file_verdict;
         struct {
-            bool failed; /* false: skipped (still changing); true: could not even be hashed (unreadable) */
+            FileNote what;
             FrameText name;
             FrameText message;
         } file_note;

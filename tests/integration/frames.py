@@ -54,7 +54,7 @@ LAYOUTS = {
     "COMMITTED": [("sequence", "Q"), ("rows", "Q"), ("state", "str")],
     "FILE_SEEN": [("hash", "hash"), ("size", "Q"), ("name", "str")],
     "FILE_VERDICT": [("hash", "hash"), ("verdict", "B"), ("rows", "Q")],
-    "FILE_NOTE": [("failed", "B"), ("name", "str"), ("message", "str")],
+    "FILE_NOTE": [("what", "B"), ("name", "str"), ("message", "str")],
     "FILE_DONE": [
         ("outcome", "B"),
         ("hash", "hash"),

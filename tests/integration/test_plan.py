@@ -294,11 +294,20 @@ def test_what_would_become_of_each_file(wherry):
     wherry.drop("bad.csv", ORDERS.replace("9.5", "x"))
     wherry.drop("bad.csv.manifest.json", "{}")
     (wherry.incoming / "loop.csv").symlink_to("loop.csv")
-    found = {f["name"]: (f["state"], f["action"], f["reason"]) for f in plan(wherry)["files"]}
+    os.mkfifo(wherry.incoming / "pipe.csv")
+    made = plan(wherry, status=1)
+    found = {f["name"]: (f["state"], f["action"], f["reason"]) for f in made["files"]}
     state, action, reason = found["lonely.csv"]
     assert (state, action) == ("NEW", "fail") and "source_manifest: required" in reason
     assert found["good.csv"] == ("NEW", "load", None)
-    assert found["loop.csv"][:2] == ("UNREADABLE", "fail")
+    assert found["loop.csv"] == ("UNREADABLE", "fail", "a symbolic link that leads back to itself")
+    assert found["pipe.csv"] == ("UNREADABLE", "skip", "a named pipe, not a file: not loaded")
+    assert made["error"].startswith("3 files; the first: bad.csv: its manifest")
+    told = wherry.ctl("plan", "orders", status=1)
+    assert told.stderr == f"wherryctl: the sync would fail: {made['error']}\n"
+    assert re.search(r"^good\.csv .* load *$", told.stdout, re.M), told.stdout
+    (wherry.incoming / "bad.csv").unlink(), (wherry.incoming / "loop.csv").unlink()
+    assert plan(wherry, status=1)["error"] == f"lonely.csv: {reason}"
     assert list(wherry.root.glob("out.db*")) == []
 
 
@@ -315,8 +324,8 @@ def test_files_with_a_past(wherry):
         "load",
         1,
     )
-    assert 'not a number: "x"' in found["bad.csv"]["reason"] or '"x"' in found["bad.csv"]["reason"]
-    assert found["a.csv"]["action"] == "skip"
+    assert re.match(r'last time: bad\.csv.*"x"', found["bad.csv"]["reason"]), found
+    assert (found["a.csv"]["action"], found["a.csv"]["reason"]) == ("skip", "its content is loaded already")
     assert ledger(wherry) == remembered
     wherry.sync(status=1)
     wherry.drop("same.csv", ORDERS)
@@ -383,8 +392,11 @@ def test_the_guard_says_what_the_sync_would_say(wherry, target):
     before = target.snapshot()
     made = plan(wherry, status=1)
     assert "has other columns than the configuration" in made["error"] and made["statements"] == []
-    assert [f["name"] for f in made["files"]] == ["a.csv"]
+    (file,) = made["files"]
+    assert (file["name"], file["action"], file["reason"]) == ("a.csv", "not_reached", "the sync would end before it")
     told = wherry.ctl("plan", "orders", status=1)
+    assert re.search(r"^a\.csv .* not reached +the sync would end before it *$", told.stdout, re.M), told.stdout
+    assert told.stdout.splitlines()[2].startswith("0 files to load; 0 loaded already")
     assert told.stderr == f"wherryctl: the sync would fail: {made['error']}\n"
     assert target.snapshot() == before
     run = wherry.sync(status=1)
@@ -571,6 +583,8 @@ def test_a_checkpoint_too_ends_it_and_its_failure_is_told(wherry, make_target):
     made = plan(wherry, "emit", status=1)
     assert made["error"].endswith("ended with status 3: no luck")
     assert not target.path.exists()
+    program(wherry, target, {"op": "checkpoint", "state": {"at": 1}})
+    assert "\nnothing declared changes tables\n" in wherry.ctl("plan", "emit").stdout
 
 
 def test_a_schema_that_may_not_change(wherry, target):

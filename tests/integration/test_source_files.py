@@ -231,7 +231,7 @@ def test_a_file_deleted_before_it_was_opened_is_a_note(start, folder):
     worker = start()
     assert worker.run(seen) == 0
     assert worker.fields("FILE_NOTE") == [
-        {"failed": 0, "name": "b.csv", "message": "was removed before it could be read"}
+        {"what": 2, "name": "b.csv", "message": "was removed before it could be read"}
     ]
 
 
@@ -241,7 +241,7 @@ def test_a_link_out_of_the_folder_is_not_followed(start, folder, tmp_path):
     worker = start()
     assert worker.run() == 0
     (note,) = worker.fields("FILE_NOTE")
-    assert note["failed"] == 1 and note["message"].startswith("a symbolic link out of the folder")
+    assert note["what"] == 1 and note["message"].startswith("a symbolic link out of the folder")
     assert worker.ends() == []
 
 

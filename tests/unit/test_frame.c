@@ -106,7 +106,7 @@ static size_t sample_frames(Frame ret[_FRAME_TYPE_MAX])
             frame.file_verdict.rows = 77;
             break;
         case FRAME_FILE_NOTE:
-            frame.file_note.failed = true;
+            frame.file_note.what = FILE_NOTE_SKIPPED;
             frame.file_note.name = text("x.csv");
             frame.file_note.message = text("permission denied");
             break;

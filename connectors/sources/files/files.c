@@ -64,9 +64,9 @@ static int show_progress(void *context, uint64_t bytes, Error *error)
                            error);
 }
 
-static int note(FilesSource *files, const char *name, bool failed, const char *message, Error *error)
+static int note(FilesSource *files, const char *name, FileNote what, const char *message, Error *error)
 {
-    return worker_file_note(files->worker, name, strlen(name), failed, message, error);
+    return worker_file_note(files->worker, name, strlen(name), what, message, error);
 }
 
 /* What became of a file that cannot even be hashed. */
@@ -76,7 +76,7 @@ static int note_fault(FilesSource *files, const char *name, Error *fault, Error 
         error_move(error, fault);
         return -1;
     }
-    return note(files, name, fault->kind != ERROR_CHANGED, fault->message, error);
+    return note(files, name, fault->kind == ERROR_CHANGED ? FILE_NOTE_WAITS : FILE_NOTE_FAILED, fault->message, error);
 }
 
 static int hash_file(FilesSource *files, DataFile *file, uint8_t ret[static SHA256_SIZE], Error *error)
@@ -279,7 +279,7 @@ static int plan_file(FilesSource *files, const DataFile *file, const WorkerFile 
     _cleanup_(error_clear) Error fault = { 0 };
     _cleanup_(manifest_clear) Manifest manifest = { 0 };
     if (read_manifest(files, file->name, &manifest, &fault) < 0)
-        return note(files, file->name, true, fault.message, error);
+        return note(files, file->name, FILE_NOTE_FAILED, fault.message, error);
     return worker_file_begin(files->worker, known, error) < 0 ||
                    worker_table(files->worker, TABLE_ID, files->settings.dest_table, TABLE_DECLARED, files->columns,
                                 files->settings.column_count, error) < 0
@@ -364,9 +364,9 @@ static int read_file(FilesSource *files, int folder, const char *name, const uin
         worker_log(files->worker, LOG_DEBUG, "\"%s\" is not a file: ignored", files->shown_name);
         return 0;
     case FOLDER_NOTE:
-        return note(files, name, false, why, error);
+        return note(files, name, FILE_NOTE_SKIPPED, why, error);
     case FOLDER_BROKEN:
-        return note(files, name, true, why, error);
+        return note(files, name, FILE_NOTE_FAILED, why, error);
     case FOLDER_FILE:
         break;
     }
