@@ -146,12 +146,22 @@ static bool is_last_key(const Coalescer *rows, const CoalescedRow *row)
     return last && last->key_length == row->key_length && memcmp(last->key, row->key, row->key_length) == 0;
 }
 
+/* Updates of different columns, each of which had room in memory, may be a row that has not. */
+static bool grows_too_large(const Coalescer *rows, const CoalescedRow *row)
+{
+    const CoalescedRow *last = &rows->rows[rows->row_count - 1];
+    return row->kind == COALESCED_MODIFY && (size_t)last->values_length + row->values_length > MERGE_MEMORY;
+}
+
 int aside_next(Aside *aside, uint16_t table, bool history, size_t memory, Coalescer *ret, Error *error)
 {
     while (aside->is_there && table_of(&aside->record) == table) {
         CoalescedRow row = row_of(&aside->record);
-        if (coalescer_memory(ret) >= memory && !is_last_key(ret, &row))
+        bool same = is_last_key(ret, &row);
+        if (coalescer_memory(ret) >= memory && !same)
             return 0;
+        if (same && grows_too_large(ret, &row))
+            return ASIDE_E_SPLIT;
         coalescer_append(ret, &row, history);
         if (advance(aside, error) < 0)
             return -1;

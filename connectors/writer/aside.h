@@ -11,7 +11,7 @@
 
 typedef struct Aside Aside;
 
-enum { ASIDE_E_FULL = 1, ASIDE_E_END };
+enum { ASIDE_E_FULL = 1, ASIDE_E_END, ASIDE_E_SPLIT };
 
 /* FD: as spool_new() has it, but taken over. BYTES_MAX: of the file, give or take what is put at once. */
 Aside *aside_new(int fd, uint64_t bytes_max);
@@ -25,6 +25,6 @@ int aside_end(Aside *aside); /* likewise */
 bool aside_is_empty(const Aside *aside);
 int aside_sort(Aside *aside, Error *error);
 /* Fills RET, which is empty, with the next rows of TABLE, sorted: as many as take MEMORY. ASIDE_E_END: it has none
- * left. */
+ * left. ASIDE_E_SPLIT: of the last row's key there is more to come, for another merge: it would be too large as one. */
 int aside_next(Aside *aside, uint16_t table, bool history, size_t memory, Coalescer *ret, Error *error);
 void aside_reset(Aside *aside);

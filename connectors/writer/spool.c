@@ -23,6 +23,7 @@
 #define WRITE_SIZE (64u << 10)
 
 typedef struct Run {
+    off_t start;
     off_t at, end;   /* of what has not been read */
     Buffer buffer;   /* read, from the record that comes next: at least its order */
     size_t record;   /* size of that record */
@@ -47,6 +48,7 @@ struct Spool {
     size_t next;  /* of the records in memory */
     size_t *heap; /* runs by their front records */
     size_t heap_count;
+    size_t merged;  /* runs at once */
     Buffer last[2]; /* copies of the last two records that came from runs */
     unsigned turn;
 };
@@ -205,8 +207,9 @@ static void add_run(Spool *spool, off_t start)
         spool->runs_allocated = spool->runs_allocated ? spool->runs_allocated * 2 : FAN_IN_MAX;
         spool->runs = xrealloc(spool->runs, spool->runs_allocated * sizeof(*spool->runs));
     }
-    spool->runs[spool->run_count] =
-        (Run){ .at = start, .end = spool->end, .front = spool->front, .number = (unsigned)spool->run_count };
+    spool->runs[spool->run_count] = (Run){
+        .start = start, .at = start, .end = spool->end, .front = spool->front, .number = (unsigned)spool->run_count
+    };
     spool->run_count++;
     spool->front = 0;
 }
@@ -287,7 +290,7 @@ int spool_add(Spool *spool, const SpoolRecord *record, Error *error)
 /* What is read of a run at once. */
 static size_t piece_size(const Spool *spool)
 {
-    return MAX_OF(spool->memory_max / FAN_IN_MAX, (size_t)READ_SIZE_MIN);
+    return MAX_OF(spool->memory_max / MAX_OF(spool->merged, (size_t)FAN_IN_MAX), (size_t)READ_SIZE_MIN);
 }
 
 /* At least N bytes in the run's buffer. */
@@ -374,6 +377,7 @@ static int merge_begin(Spool *spool, size_t from, size_t to, Error *error)
     free(spool->heap);
     spool->heap = xmalloc((to - from) * sizeof(*spool->heap));
     spool->heap_count = 0;
+    spool->merged = to - from;
     for (size_t i = from; i < to; i++) {
         int r = run_advance(spool, &spool->runs[i], error);
         if (r < 0)
@@ -417,8 +421,9 @@ static int merge_some(Spool *spool, size_t from, size_t count, Error *error)
         return -1;
     for (size_t i = from; i < from + count; i++)
         buffer_clear(&spool->runs[i].buffer);
-    spool->runs[from] =
-        (Run){ .at = start, .end = spool->end, .front = spool->front, .number = spool->runs[from].number };
+    spool->runs[from] = (Run){
+        .start = start, .at = start, .end = spool->end, .front = spool->front, .number = spool->runs[from].number
+    };
     spool->front = 0;
     memmove(&spool->runs[from + 1], &spool->runs[from + count],
             (spool->run_count - from - count) * sizeof(*spool->runs));
@@ -426,8 +431,34 @@ static int merge_some(Spool *spool, size_t from, size_t count, Error *error)
     return 0;
 }
 
+/* Runs that were to be merged are as they were before. */
+static void unmerge(Spool *spool, size_t from, size_t count, off_t end)
+{
+    for (size_t i = from; i < from + count; i++) {
+        buffer_clear(&spool->runs[i].buffer);
+        spool->runs[i].at = spool->runs[i].start;
+        spool->runs[i].record = 0;
+    }
+    buffer_reset(&spool->out);
+    spool->front = 0;
+    spool->end = end;
+}
+
+/* False: the file cannot take it. */
+static bool merge_first(Spool *spool, size_t from)
+{
+    _cleanup_(error_clear) Error why = { 0 };
+    off_t end = spool->end;
+    size_t count = fan_in(spool, from);
+    if (merge_some(spool, from, count, &why) == 0)
+        return true;
+    unmerge(spool, from, count, end);
+    return false;
+}
+
 int spool_sort(Spool *spool, Error *error)
 {
+    bool full = false;
     assert(!spool->sorted);
     spool->sorted = true;
     if (spool->run_count == 0) {
@@ -437,11 +468,11 @@ int spool_sort(Spool *spool, Error *error)
     if (spool->count > 0 && spill(spool, error) < 0)
         return -1;
     buffer_clear(&spool->records);
-    /* round after round, so that a record is copied once per round */
-    while (fan_in(spool, 0) < spool->run_count)
-        for (size_t from = 0; from + 1 < spool->run_count && fan_in(spool, 0) < spool->run_count; from++)
-            if (merge_some(spool, from, fan_in(spool, from), error) < 0)
-                return -1;
+    /* Round after round, so that a record is copied once per round. On a full disk all that are left are merged at
+     * once, in as much memory as it takes. */
+    while (!full && fan_in(spool, 0) < spool->run_count)
+        for (size_t from = 0; !full && from + 1 < spool->run_count && fan_in(spool, 0) < spool->run_count; from++)
+            full = !merge_first(spool, from);
     spool->merging = true;
     return merge_begin(spool, 0, spool->run_count, error);
 }

@@ -753,9 +753,9 @@ static int flush_aside(Target *target, Aside *aside, const Batch *batch, bool *r
         if (r == ASIDE_E_END)
             return any ? merge(target, error) : 0;
         *ret_changed = any = true;
-        if (r < 0 || emit_rows(target, &rows, batch, error) < 0)
+        if (r < 0 || emit_rows(target, &rows, batch, error) < 0 || (r == ASIDE_E_SPLIT && merge(target, error) < 0))
             return -1;
-        coalescer_reset(&rows);
+        coalescer_clear(&rows);
     }
 }
 
@@ -784,13 +784,14 @@ int target_flush(Target *target, Aside *aside, const Batch *batch, bool *ret_cha
     if (target_change(target, ret_changed, error) < 0 ||
         (aside && flush_aside(target, aside, batch, ret_changed, error) < 0))
         return -1;
-    if (target->rows.row_count == 0)
-        return 0;
-    *ret_changed = true;
-    coalescer_sort(&target->rows);
-    int r = emit_rows(target, &target->rows, batch, error);
-    if (r == 0)
-        r = merge(target, error);
+    int r = 0;
+    if (target->rows.row_count > 0) {
+        *ret_changed = true;
+        coalescer_sort(&target->rows);
+        r = emit_rows(target, &target->rows, batch, error);
+        if (r == 0)
+            r = merge(target, error);
+    }
     target_forget(target);
     return r;
 }

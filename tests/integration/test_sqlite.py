@@ -376,6 +376,22 @@ def test_a_row_of_a_file_that_the_table_refuses(destination, how):
     assert destination.rows() == items(300)
 
 
+@pytest.mark.parametrize("clause, kept", [("REPLACE", [2, 3]), ("IGNORE", [1, 3])])
+def test_what_a_table_says_of_conflicts_itself_is_done(destination, clause, kept):
+    destination.execute(FILE_TABLE.replace('"note" TEXT', f'"note" TEXT UNIQUE ON CONFLICT {clause}'))
+    rows = [(1, "same", None), (2, "same", None), (3, "other", None)]
+    assert destination.load(frames.file_frames("a.csv", rows)).status == 0
+    assert destination.query("SELECT id FROM orders ORDER BY id") == [(i,) for i in kept]
+
+
+def test_a_table_of_the_name_that_rows_have_while_they_are_read(destination):
+    """SQLite would read that table, and not the rows of the file."""
+    others = [f'CREATE TABLE "_wherry_rows_{i}" (a, b, c)' for i in range(3)]
+    destination.execute(*others, *(f'INSERT INTO "_wherry_rows_{i}" VALUES (7, 8, 9)' for i in range(3)))
+    assert destination.load(frames.file_frames("a.csv", items(2))).status == 0
+    assert destination.rows() == items(2)
+
+
 def keyed(destination, rows, end=True):
     writer = destination.start(files=False)
     columns = [("id", "integer", KEY), ("n", "integer")]

@@ -68,3 +68,37 @@ def test_many_operations_in_one_batch(destination, capsys):
     shown(capsys, "200,000 upserts of 100,000 keys in one batch", peak)
     assert peak <= MOST
     assert destination.query("SELECT count(*), sum(n) FROM t") == [(100_000, sum(range(100_000)))]
+
+
+def unordered(table=0):
+    """Rows that are set aside: each frame's keys come before those of the frame before."""
+    for start in range(0, 100_000, 1000):
+        ids = [(i * 7919) % 100_003 for i in range(start, start + 1000)]
+        yield frames.rows([(i, "", 0) for i in ids], table, "upsert")
+
+
+def test_a_large_row_set_aside_in_each_of_many_tables(destination, capsys):
+    """What one table needed to give its rows back is not kept for the next one's sake."""
+    parts = [frames.table("t0", COLUMNS), *unordered()]
+    for number in range(1, 61):
+        parts.append(frames.table(f"t{number}", COLUMNS, number))
+        parts.append(frames.rows([(1, "x" * 1_000_000, number)], number, "upsert"))
+    peak = peak_of(destination, *parts)
+    shown(capsys, "60 tables with a row of 1 MB that is set aside", peak)
+    assert peak <= MOST
+    assert destination.query("SELECT length(large), n FROM t60") == [(1_000_000, 60)]
+
+
+def test_updates_of_one_row_that_is_large_in_all(destination, capsys):
+    """Each has room, and so has each run of rows; the row that they make together has not."""
+    columns = [("id", "integer", KEY)] + [(f"c{i}", "string") for i in range(60)]
+    parts = [frames.table("t", columns), frames.rows([(2,) + (None,) * 60, (1,) + (None,) * 60], operation="upsert")]
+    for i in range(60):
+        row = [1] + [ABSENT] * 60
+        row[1 + i] = "x" * 2_000_000
+        parts.append(frames.rows([tuple(row)], operation="update"))
+    peak = peak_of(destination, *parts)
+    shown(capsys, "60 updates that make a row of 120 MB", peak)
+    # SQLite itself holds a row of that size while it changes it, some three times over
+    assert peak <= 500 << 10
+    assert destination.query("SELECT length(c0), length(c59) FROM t WHERE id = 1") == [(2_000_000, 2_000_000)]

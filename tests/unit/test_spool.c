@@ -1,4 +1,5 @@
 /* Sorting in memory, in a few runs and in rounds of many, against qsort(); and a file that takes no more. */
+#include <endian.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -137,6 +138,36 @@ static void test_a_full_disk(void **state)
     close(fd);
 }
 
+/* What is there is merged without more room, if need be of all runs at once. */
+static void test_a_disk_that_is_full_before_the_runs_are_merged(void **state)
+{
+    enum { RUNS = 200, RECORDS = 5 };
+    int fd = memfd_create("spool", MFD_CLOEXEC | MFD_ALLOW_SEALING), r;
+    Spool *spool = spool_new(fd, 1000);
+    Error error = { 0 };
+    for (uint32_t i = 0; i < RUNS * RECORDS; i++) {
+        uint32_t order = htobe32(i % RECORDS * RUNS + (i * 7 / RECORDS) % RUNS);
+        SpoolRecord record = { (const uint8_t *)&order, (const uint8_t *)&order, sizeof(order), sizeof(order) };
+        assert_int_equal(spool_add_sorted(spool, &record, &error), 0);
+        if (i % RECORDS == RECORDS - 1)
+            assert_int_equal(spool_end_run(spool, &error), 0);
+    }
+    assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_WRITE), 0);
+    assert_int_equal(spool_sort(spool, &error), 0);
+    SpoolRecord record;
+    uint32_t total = 0, before = 0, order;
+    while ((r = spool_next(spool, &record, &error)) == 0) {
+        memcpy(&order, record.order, sizeof(order));
+        assert_memory_equal(record.payload, record.order, sizeof(order));
+        assert_true(total++ == 0 || be32toh(order) >= before);
+        before = be32toh(order);
+    }
+    assert_int_equal(r, SPOOL_E_END);
+    assert_int_equal(total, RUNS * RECORDS);
+    spool_free(spool);
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -144,6 +175,7 @@ int main(void)
         cmocka_unit_test(test_in_runs),
         cmocka_unit_test(test_large_records_take_the_memory_of_a_few),
         cmocka_unit_test(test_a_full_disk),
+        cmocka_unit_test(test_a_disk_that_is_full_before_the_runs_are_merged),
     };
     srandom(1);
     return cmocka_run_group_tests(tests, NULL, NULL);

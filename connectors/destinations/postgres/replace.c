@@ -210,7 +210,28 @@ static int delete_all(Postgres *self, const char *table, Error *error)
     return postgres_execute(self, sql, "delete rows", error);
 }
 
-static int ensure_hash_index(Postgres *self, const Table *table, Error *error)
+/* In a table that nobody sees yet, what is the same in all rows of the file need not be sent with each of them: that
+ * saves the server a tenth of its work. Elsewhere it would take a lock that shuts readers out. No change of the schema,
+ * as the transaction ends them, and so in no plan. */
+static int set_defaults(Postgres *self, const Table *table, const Batch *batch, Error *error)
+{
+    FileTable *file = &self->tables[table->id].file;
+    char hash[SHA256_TEXT_SIZE];
+    sha256_text(batch->file_hash, hash);
+    _cleanup_(buffer_clear) Buffer sql = { 0 };
+    _cleanup_(freep) char *alter = with_table(self, "ALTER TABLE %T ALTER " COLUMN_HASH, table->name);
+    buffer_printf(&sql, "%s SET DEFAULT '%s', ALTER " COLUMN_TIME " SET DEFAULT ", alter, hash);
+    put_instant(&sql, batch->started_us);
+    _cleanup_(freep) char *set = buffer_take_string(&sql);
+    if (postgres_execute(self, set, "create a table", error) < 0)
+        return -1;
+    file->defaults = true;
+    _cleanup_(freep) char *end = xasprintf("%s DROP DEFAULT, ALTER " COLUMN_TIME " DROP DEFAULT", alter);
+    buffer_append(&file->at_commit, end, strlen(end) + 1);
+    return 0;
+}
+
+static int ensure_hash_index(Postgres *self, const Table *table, const Batch *batch, Error *error)
 {
     FileTable *file = &self->tables[table->id].file;
     _cleanup_(buffer_clear) Buffer sql = { 0 };
@@ -219,6 +240,9 @@ static int ensure_hash_index(Postgres *self, const Table *table, Error *error)
         return -1;
     bool at_once = !index.found && !file->is_empty && !self->truncate && !self->cdc;
     file->summarize = index.found ? index.brin : at_once && self->version >= BLOOM_VERSION;
+    /* An event trigger of theirs may have given the new table to another role. */
+    if (file->is_new && index.owned && !self->plan && set_defaults(self, table, batch, error) < 0)
+        return -1;
     if (index.found)
         return 0;
     put_hash_index(self, &sql, table->name);
@@ -241,36 +265,13 @@ static int ensure_key_index(Postgres *self, const Table *table, Error *error)
     return add_index(self, table, &index, !file->is_empty, &sql, names + 1, error);
 }
 
-/* In a table that nobody sees yet, what is the same in all rows of the file need not be sent with each of them: that
- * saves the server a tenth of its work. Elsewhere it would take a lock that shuts readers out. No change of the schema,
- * as the transaction ends them, and so in no plan. */
-static int set_defaults(Postgres *self, const Table *table, const Batch *batch, Error *error)
-{
-    FileTable *file = &self->tables[table->id].file;
-    char hash[SHA256_TEXT_SIZE];
-    sha256_text(batch->file_hash, hash);
-    _cleanup_(buffer_clear) Buffer sql = { 0 };
-    _cleanup_(freep) char *alter = with_table(self, "ALTER TABLE %T ALTER " COLUMN_HASH, table->name);
-    buffer_printf(&sql, "%s SET DEFAULT '%s', ALTER " COLUMN_TIME " SET DEFAULT ", alter, hash);
-    put_instant(&sql, batch->started_us);
-    _cleanup_(freep) char *set = buffer_take_string(&sql);
-    if (postgres_execute(self, set, "create a table", error) < 0)
-        return -1;
-    file->defaults = true;
-    _cleanup_(freep) char *end = xasprintf("%s DROP DEFAULT, ALTER " COLUMN_TIME " DROP DEFAULT", alter);
-    buffer_append(&file->at_commit, end, strlen(end) + 1);
-    return 0;
-}
-
 int postgres_file_begin(void *destination, const Table *table, const Batch *batch, Error *error)
 {
     Postgres *self = destination;
     FileTable *file = &self->tables[table->id].file;
-    if (file->is_new && !self->plan && set_defaults(self, table, batch, error) < 0)
-        return -1;
     file->is_empty = file->is_new;
     if ((!file->is_empty && is_empty(self, table->name, &file->is_empty, error) < 0) ||
-        ensure_hash_index(self, table, error) < 0 || (self->cdc && ensure_key_index(self, table, error) < 0))
+        ensure_hash_index(self, table, batch, error) < 0 || (self->cdc && ensure_key_index(self, table, error) < 0))
         return -1;
     if (file->is_empty || self->cdc || self->plan)
         return 0;

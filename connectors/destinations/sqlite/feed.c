@@ -29,6 +29,7 @@ struct Feed {
     RowCursor rows;
     uint32_t left; /* of the rows on offer, the one at hand among them */
     bool one_by_one;
+    bool has_clauses; /* the table says ON CONFLICT itself, which OR FAIL would overrule */
 };
 
 typedef struct FeedTable {
@@ -170,30 +171,57 @@ static const sqlite3_module feed_module = {
 
 /* --- what the destination does --- */
 
-/* What keeps a statement from taking all rows at once. */
-static int find_hindrance(Sqlite *self, const Table *table, bool updates, bool *ret, Error *error)
+static int ask(Sqlite *self, const char *sql, const char *name, bool updates, bool *ret, Error *error)
 {
     _cleanup_(sqlite_finalizep) sqlite3_stmt *statement = NULL;
-    if (sqlite_prepare(self,
-                       "SELECT 1 FROM sqlite_schema WHERE tbl_name = ?1 COLLATE NOCASE AND (type = 'trigger' OR"
-                       " type = 'index' AND ?2)",
-                       &statement, "read the schema", error) < 0)
+    if (sqlite_prepare(self, sql, &statement, "read the schema", error) < 0)
         return -1;
-    sqlite3_bind_text(statement, 1, table->name, -1, SQLITE_STATIC);
+    sqlite3_bind_text(statement, 1, name, -1, SQLITE_STATIC);
     sqlite3_bind_int(statement, 2, updates);
     return sqlite_step(self, statement, ret, "read the schema", error);
 }
 
+/* What keeps a statement from taking all rows at once. */
+static int find_hindrance(Sqlite *self, const Table *table, bool updates, bool *ret, Error *error)
+{
+    return ask(self,
+               "SELECT 1 FROM sqlite_schema WHERE tbl_name = ?1 COLLATE NOCASE AND (type = 'trigger' OR"
+               " type = 'index' AND ?2)",
+               table->name, updates, ret, error);
+}
+
+static int find_clauses(Sqlite *self, const Table *table, bool *ret, Error *error)
+{
+    return ask(
+        self, "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE AND sql LIKE '%conflict%'",
+        table->name, false, ret, error);
+}
+
+/* One that no table has: SQLite would read that. */
+static int find_name(Sqlite *self, char ret[static NAME_MAX_SIZE], Error *error)
+{
+    bool taken = true;
+    while (taken) {
+        snprintf(ret, NAME_MAX_SIZE, "_wherry_rows_%u", self->feeds_made++);
+        if (ask(self, "SELECT 1 FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE", ret, false, &taken, error) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 Feed *feed_new(Sqlite *self, const Table *table, bool updates, Error *error)
 {
-    bool one_by_one;
-    if (find_hindrance(self, table, updates, &one_by_one, error) < 0)
+    bool one_by_one, has_clauses;
+    char name[NAME_MAX_SIZE];
+    if (find_hindrance(self, table, updates, &one_by_one, error) < 0 ||
+        find_clauses(self, table, &has_clauses, error) < 0 || find_name(self, name, error) < 0)
         return NULL;
     Feed *feed = xcalloc(1, sizeof(*feed));
     feed->self = self;
     feed->column_count = table->column_count;
     feed->one_by_one = one_by_one;
-    snprintf(feed->name, sizeof(feed->name), "_wherry_rows_%u", self->feeds_made++);
+    feed->has_clauses = has_clauses;
+    memcpy(feed->name, name, sizeof(feed->name));
     feed->types = xmalloc(table->column_count * sizeof(*feed->types));
     for (size_t i = 0; i < table->column_count; i++)
         feed->types[i] = table->columns[i].type;
@@ -216,6 +244,11 @@ Feed *feed_free(Feed *feed)
     free(feed->scratch);
     free(feed);
     return NULL;
+}
+
+const char *feed_insert(const Feed *feed)
+{
+    return feed->has_clauses ? "INSERT INTO " : "INSERT OR FAIL INTO ";
 }
 
 void feed_put_select(Buffer *sql, const Feed *feed, const char *more)

@@ -6,11 +6,10 @@
  */
 #include "connectors/destinations/sqlite/sqlite.h"
 
-#define FEED_INSERT "INSERT OR FAIL INTO " /* how a statement begins that reads one */
-
 /* For a statement that writes TABLE, its columns as they are now; UPDATES: with DO UPDATE. NULL with ERROR. */
 Feed *feed_new(Sqlite *self, const Table *table, bool updates, Error *error);
-Feed *feed_free(Feed *feed); /* after the statements that read it; NULL is fine; NULL */
+Feed *feed_free(Feed *feed);               /* after the statements that read it; NULL is fine; NULL */
+const char *feed_insert(const Feed *feed); /* how a statement begins that reads one */
 /* " SELECT * FROM …"; MORE stands after the asterisk. */
 void feed_put_select(Buffer *sql, const Feed *feed, const char *more);
 /* Executes STATEMENT over ROWS, of which the first has the number FIRST_ROW. */

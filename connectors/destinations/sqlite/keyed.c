@@ -137,7 +137,7 @@ void sqlite_put_on_conflict(Buffer *sql, const Table *table)
 
 static void build_upserts(Buffer *sql, const Keyed *keyed, const Table *table)
 {
-    put_insert(sql, FEED_INSERT, table);
+    put_insert(sql, feed_insert(keyed->feed), table);
     feed_put_select(sql, keyed->feed, "");
     sqlite_put_on_conflict(sql, table);
 }

@@ -218,7 +218,7 @@ static int prepare_insert(Sqlite *self, const Table *table, SqliteTable *slot, E
     slot->feed = feed_new(self, table, false, error);
     if (!slot->feed)
         return -1;
-    buffer_append_string(&sql, FEED_INSERT);
+    buffer_append_string(&sql, feed_insert(slot->feed));
     sqlite_quote(&sql, table->name);
     for (size_t i = 0; i < count; i++) {
         buffer_append_string(&sql, i == 0 ? " (" : ", ");
