@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import shutil
 import stat
 import subprocess
+import sys
 
 import duckdb
 import pytest
@@ -65,6 +67,34 @@ class Project:
         assert not SANITIZER_REPORT.search(done.stderr), done.stderr
         assert done.returncode == status, done.stdout + done.stderr
         return done
+
+    def python(self, *arguments, status=0, module=None, cwd=None, path=None):
+        """python connector.py, with the build's module on its path."""
+        module = module or self.build.path / "connectors/python"
+        environment = wheels.settings(
+            self.wheels,
+            HOME=str(self.home),
+            PYTHONPATH=str(module),
+            PATH=f"{path}:{os.environ['PATH']}" if path else os.environ["PATH"],
+            XDG_STATE_HOME="",
+            TMPDIR=str(self.home),
+        )
+        done = subprocess.run(
+            [sys.executable, "-B", self.folder / "connector.py", *arguments],
+            cwd=cwd or self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            env=environment,
+            timeout=120,
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        assert [p.name for p in self.home.iterdir() if p.name.startswith("wherry-debug")] == []
+        return done
+
+    def main(self, call, body="pass"):
+        program = COUNTING.replace("BODY", body) + f'\nif __name__ == "__main__":\n    {call}\n    print("after it")\n'
+        self.write("connector.py", program)
 
     def refused(self, *arguments, status=2, **options):
         return self.debug(*arguments, status=status, **options).stderr.removeprefix("wherryctl: ").rstrip("\n")
@@ -252,3 +282,81 @@ def test_the_files_are_the_users_own(project):
     project.debug()
     assert stat.S_IMODE((project.folder / "files/warehouse.db").stat().st_mode) & 0o077 == 0
     assert sorted(path.name for path in (project.folder / "files").iterdir()) == ["state.json", "warehouse.db"]
+
+
+# --- connector.debug() ---
+
+
+def test_debug_in_python_is_that_of_the_command(project, tmp_path):
+    project.main("connector.debug()")
+    said = project.python().stdout
+    assert said.startswith("Previous state:\n{}\n")
+    assert said.endswith("Sync SUCCEEDED\nafter it\n")
+    assert counts(said)["Upserts"] == 2
+    assert project.state() == {"n": 1}
+    said = project.python(cwd=tmp_path).stdout  # as an editor starts it
+    assert 'Previous state:\n{"n": 1}\n' in said
+    assert project.query("SELECT id FROM tester.item ORDER BY id") == [(0,), (1,), (99,)]
+
+
+def test_debug_in_python_takes_dictionaries_and_hides_them(project):
+    (project.folder / "configuration.json").unlink()
+    project.main(
+        f"connector.debug(configuration={{'key': '{SECRET}'}}, state={{'n': 7}}, naming='SOURCE_NAMING')",
+        """
+    op.upsert("Found", {"Key": configuration["key"][::-1]})
+    print("told", configuration["key"])
+""",
+    )
+    done = project.python()
+    assert SECRET not in done.stdout + done.stderr
+    assert 'Previous state:\n{"n": 7}\n' in done.stdout and "warning" not in done.stderr
+    assert project.state() == {"n": 8}
+    assert project.query('SELECT "Key" FROM tester."Found"') == [(SECRET[::-1],)]
+
+
+def test_the_dictionaries_are_private_files(project, tmp_path):
+    """A wherryctl that tells what it was given."""
+    tool = tmp_path / "bin/wherryctl"
+    tool.parent.mkdir()
+    tool.write_text(
+        '#!/bin/sh\nfor word; do echo "$word"; f="${word#*=}"; [ -f "$f" ] && stat -c %a "$f" && cat "$f"; done\n'
+    )
+    tool.chmod(0o755)
+    module = tmp_path / "elsewhere/python"
+    shutil.copytree(project.build.path / "connectors/python/fivetran_connector_sdk", module / "fivetran_connector_sdk")
+    project.main("connector.debug(project_path='.', configuration={'key': 'v'}, state={'n': [1, None]})")
+    said = project.python(module=module, path=tool.parent).stdout.splitlines()
+    assert said[:2] == ["debug", str(project.folder)]
+    assert re.fullmatch(r"--configuration=.*/wherry-debug-\w+/configuration.json", said[2])
+    assert said[3:5] == ["600", '{"key": "v"}--state=' + said[2][16:].replace("configuration.json", "state.json")]
+    assert said[5:] == ["600", '{"n": [1, null]}after it']
+
+
+def test_debug_in_python_fails_as_the_command(project):
+    project.main("connector.debug()", 'raise ValueError("no such city")')
+    done = project.python(status=1)
+    assert "Sync FAILED: ValueError: no such city\n" in done.stdout and "after it" not in done.stdout
+    project.main("connector.debug(configuration={'key': 5})")
+    said = project.python(status=2).stderr
+    assert 'invalid configuration; all values must be strings: "key" is a number, write it in quotes' in said
+    (project.folder / "configuration.json").unlink()
+    project.main("connector.debug()")
+    assert "configuration is required" in project.python(status=2).stderr
+
+
+def test_debug_in_python_without_wherryctl(project, tmp_path):
+    module = tmp_path / "elsewhere/python"
+    shutil.copytree(project.build.path / "connectors/python/fivetran_connector_sdk", module / "fivetran_connector_sdk")
+    project.main("connector.debug()")
+    if not shutil.which("wherryctl"):
+        said = project.python(status=1, module=module).stderr
+        assert "RuntimeError: connector.debug() needs the program wherryctl, which is neither installed beside" in said
+    said = project.python(module=module, path=project.build.wherryctl.parent).stdout
+    assert said.endswith("Sync SUCCEEDED\nafter it\n")
+
+
+def test_debug_in_a_sync_is_refused(project):
+    project.write("connector.py", COUNTING.replace("BODY", "pass") + "\nconnector.debug()\n")
+    said = project.debug(status=1).stdout
+    assert 'keep connector.debug() under if __name__ == "__main__":' in said

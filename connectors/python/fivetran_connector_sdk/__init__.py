@@ -13,8 +13,7 @@ __version__ = "2.13.1"  # of Fivetran's module, whose interface this one has
 __all__ = ["ByteStream", "ConfigurationForm", "Connector", "FileUpload", "Logging", "Operations", "Test", "form_field"]
 
 _ELSEWHERE = (
-    'a connector is run by Wherry, from a pipeline file with "source: {type: fivetran, project: …}": '
-    "wherryctl run FILE.yaml"
+    'a connector is run by Wherry: try it with "wherryctl debug" or connector.debug(), then "wherryctl deploy" it'
 )
 
 
@@ -48,7 +47,13 @@ class Connector:
         raise RuntimeError(_ELSEWHERE)
 
     def debug(self, project_path=None, configuration=None, state=None, naming=None, log_level=Logging.Level.DEBUG):
-        raise RuntimeError(_ELSEWHERE)
+        """Syncs once, as `wherryctl debug`, which shows what every level logs. CONFIGURATION and STATE: dictionaries
+        instead of the project's files."""
+        if Logging._running:
+            raise RuntimeError('the connector runs already: keep connector.debug() under if __name__ == "__main__":')
+        from fivetran_connector_sdk import _debug
+
+        _debug.debug(project_path, naming, configuration=configuration, state=state)
 
     def deploy(self, *arguments, **keywords):
         raise RuntimeError(_ELSEWHERE)
