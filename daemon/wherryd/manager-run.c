@@ -191,14 +191,19 @@ static void run_end_state(Run *run, const SyncResult *result)
     Connection *connection = run->connection;
     ManagerStateCallback callback = run->callback;
     void *userdata = run->userdata;
+    json_error_t problem;
     json_t *state = result->plan    ? json_incref(result->plan)
-                    : result->state ? json_loads(result->state, JSON_DECODE_ANY, NULL)
+                    : result->state ? json_loads(result->state, JSON_DECODE_ANY, &problem)
                                     : NULL;
     _cleanup_(error_clear) Error error = {};
     bool good = result->plan || strcmp(run->record.outcome, "succeeded") == 0;
     if (!good)
         error_set(&error, result->kind == ERROR_NONE ? ERROR_INTERNAL : result->kind, "%s",
                   run->record.error ? run->record.error : "the writer ended without an answer");
+    if (good && result->state && !state) { /* an integer beyond 64 bits, or a NUL: no message can hold it */
+        good = false;
+        error_set(&error, ERROR_DATA, "the state cannot be shown: %s; syncs go on from it as it is", problem.text);
+    }
     connection->run = NULL;
     connection->schedule.running = false;
     run_free(run);
