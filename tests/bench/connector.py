@@ -1,15 +1,21 @@
 #!/usr/bin/env python3
-"""What an operation of the connectors' module costs: rows a second of a loop that builds dicts, and of one that upserts
-them, in processor time of the connector's thread.
+"""What an operation of the connectors' module costs, against a loop that only builds the dicts, and against Fivetran's
+own SDK (MIT 2.13.1).
 
-    connector.py --build DIR [--rows N] [--rounds N]
+    connector.py --build DIR [--rows N] [--rounds N] [--mit PYTHON]
 
-1,000,000 rows of ten declared columns by default, one of them a UTC_DATETIME given as text. The pipe is drained by a
-program that does not look at it, so that the connector's side alone is measured: what the writer makes of the rows are
-other cases. DIR is a build without sanitizers.
+1,000,000 rows of ten declared columns by default, one of them a UTC_DATETIME given as text. At the other end of the
+pipe every value is looked at and none is kept (sink.c). The loops take turns of a few thousand rows in one process, and
+are compared by the processor time of the connector's thread; their rows a second, by the clock, are compared to those
+of the same connector under the SDK, with a client in a process of its own that only counts: a tenth of the rows, since
+they are that much slower. PYTHON is of the virtual environment that tests/connectors makes, .venv-mit beside it by
+default. DIR is a build without sanitizers.
 """
 
 import argparse
+import fcntl
+import json
+import os
 import statistics
 import subprocess
 import sys
@@ -23,6 +29,7 @@ CONNECTOR = """
 import os, time
 from fivetran_connector_sdk import Connector, Operations as op
 
+TURN = 10000
 NAMES, CITIES = [f"customer {i}" for i in range(1000)], ["Oslo", "Lima", "Kyoto", "Accra"]
 
 def schema(configuration):
@@ -43,27 +50,58 @@ def upserts(count):
                "updated_at": "2024-02-09T01:02:03Z"})
 
 def update(configuration, state):
-    count = int(configuration["rows"])
-    for loop in (bare, upserts):
-        start = time.thread_time()
-        loop(count)
-        print(time.thread_time() - start, flush=True)
+    loops = [globals()[name] for name in configuration["loops"].split()]
+    spent, elapsed = [0] * len(loops), [0] * len(loops)
+    for _ in range(int(configuration["rows"]) // TURN):
+        for i, loop in enumerate(loops):
+            start, began = time.thread_time(), time.monotonic()
+            loop(TURN)
+            spent[i] += time.thread_time() - start
+            elapsed[i] += time.monotonic() - began
+    print(*spent, *elapsed, flush=True)
 
 connector = Connector(update=update, schema=schema)
 """
 
 
 class Drained(wherry_side.Run):
-    """Nobody takes the rows apart."""
+    """The sink has the pipe, and what is its end here is not read."""
 
-    def __init__(self, *arguments, **options):
-        super().__init__(*arguments, **options)
-        self.drain_process = subprocess.Popen(["cat"], stdin=self.pipe, stdout=subprocess.DEVNULL)
-        self.pipe_frames.feed = lambda data: None
+    def __init__(self, project, build, **options):
+        super().__init__(project, build, **options)
+        fcntl.fcntl(self.pipe, fcntl.F_SETPIPE_SZ, 1 << 20)  # as wherryd's
+        self.sink = subprocess.Popen([f"{build}/tests/bench/bench-sink"], stdin=self.pipe, stdout=subprocess.PIPE)
+        null = os.open("/dev/null", os.O_RDONLY)
+        os.dup2(null, self.pipe)
+        os.close(null)
 
     def close(self):
         super().close()
-        self.drain_process.wait()
+        rows = self.sink.communicate()[0]
+        if self.sink.returncode != 0:
+            sys.exit("connector.py: the sink refused what came")
+        self.rows = int(rows)
+
+
+def wherry(folder, build, rows):
+    """Seconds of bare and upserts: of the thread, then by the clock."""
+    run = Drained(folder, build, configuration={"rows": str(rows), "loops": "bare upserts"}, python="/usr/bin/python3")
+    result = run.finish(600)
+    if result.error:
+        sys.exit(f"connector.py: {result.error}")
+    if run.rows != rows:
+        sys.exit(f"connector.py: {run.rows} rows came of {rows}")
+    return [float(word) for word in result.output.split()]
+
+
+def official(folder, python, rows):
+    """Seconds by the clock."""
+    configuration = json.dumps({"rows": str(rows), "loops": "upserts"})
+    command = [python, "-B", Path(__file__).with_name("mit_rows.py"), folder, configuration]
+    came, seconds = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout.split()
+    if int(came) != rows:
+        sys.exit(f"connector.py: {came} rows came of {rows} from Fivetran's SDK")
+    return float(seconds)
 
 
 def main():
@@ -71,24 +109,25 @@ def main():
     parser.add_argument("--build", required=True)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--mit", default=Path(__file__).resolve().parents[2] / ".venv-mit/bin/python")
     arguments = parser.parse_args()
-    ratios = []
+    if arguments.rows % 100_000 != 0:
+        parser.error("--rows must be a multiple of 100000")
+    rows, bares, mits = arguments.rows, [], []
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "connector.py").write_text(CONNECTOR)
         for _ in range(arguments.rounds):
-            run = Drained(
-                folder, arguments.build, configuration={"rows": str(arguments.rows)}, python="/usr/bin/python3"
-            )
-            result = run.finish(600)
-            if result.error:
-                sys.exit(f"connector.py: {result.error}")
-            bare, upserts = (float(line) for line in result.output.split())
-            ratios.append(bare / upserts)
+            bare, upserts, _, elapsed = wherry(folder, arguments.build, rows)
+            mit = official(folder, arguments.mit, rows // 10) * 10
+            bares.append(bare / upserts)
+            mits.append(mit / elapsed)
             print(
-                f"dicts alone {arguments.rows / bare:>12,.0f} rows/s   upserted {arguments.rows / upserts:>12,.0f} rows/s   "
-                f"{bare / upserts:.0%} (goal 80%)"
+                f"dicts alone {rows / bare:>11,.0f} rows/s   upserted {rows / upserts:>11,.0f}   {bares[-1]:.0%}   |   "
+                f"by the clock {rows / elapsed:>11,.0f}   MIT SDK {rows / mit:>9,.0f}   {mits[-1]:.1f} x"
             )
-    print(f"median {statistics.median(ratios):.0%}")
+    print(
+        f"median: {statistics.median(bares):.0%} of dicts alone (goal 80%), {statistics.median(mits):.1f} x MIT SDK (goal 10)"
+    )
 
 
 main()
