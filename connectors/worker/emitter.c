@@ -17,6 +17,8 @@
 #include "connectors/worker/emitter.h"
 
 #include <assert.h>
+#include <string.h>
+#include <strings.h>
 #include <syslog.h>
 
 #include "connectors/worker/emitter-convert.h"
@@ -166,6 +168,14 @@ static EmitterTable *table_of(Emitter *emitter, FrameText name)
     return number != NAME_MAP_NONE ? emitter->last : NULL;
 }
 
+/* What else to do about two names that become one. Names that differ in case alone are one to SQLite and DuckDB, too.
+ */
+static const char *other_naming(const char *name, FrameText other)
+{
+    bool same = strlen(name) == other.length && strncasecmp(name, other.data, other.length) == 0;
+    return same ? "" : ", or say \"naming: source\"";
+}
+
 static int add_table(Emitter *emitter, FrameText source, EmitterTable **ret, Error *error)
 {
     FrameText name;
@@ -173,10 +183,9 @@ static int add_table(Emitter *emitter, FrameText source, EmitterTable **ret, Err
         return -1;
     uint32_t other = name_map_get(&emitter->by_name, name);
     if (other != NAME_MAP_NONE) {
-        error_set(error, ERROR_DATA,
-                  "tables \"%.200s\" and \"%.*s\" would both be called \"%.*s\"; rename one, or say \"naming: source\"",
+        error_set(error, ERROR_DATA, "tables \"%.200s\" and \"%.*s\" would both be called \"%.*s\"; rename one%s",
                   emitter->tables[other]->source, (int)MIN_OF(source.length, 200u), source.data,
-                  (int)MIN_OF(name.length, 200u), name.data);
+                  (int)MIN_OF(name.length, 200u), name.data, other_naming(emitter->tables[other]->source, source));
         return -1;
     }
     if (emitter->table_count == FRAME_TABLES_MAX) {
@@ -208,11 +217,9 @@ static int add_column(Emitter *emitter, EmitterTable *table, FrameText source, u
         return at_table(table, error);
     uint32_t other = name_map_get(&table->by_name, name);
     if (other != NAME_MAP_NONE) {
-        error_set(error, ERROR_DATA,
-                  "columns \"%.200s\" and \"%.*s\" would both be called \"%.*s\"; rename one, or say \"naming: "
-                  "source\"",
+        error_set(error, ERROR_DATA, "columns \"%.200s\" and \"%.*s\" would both be called \"%.*s\"; rename one%s",
                   table->columns[other].source, (int)MIN_OF(source.length, 200u), source.data,
-                  (int)MIN_OF(name.length, 200u), name.data);
+                  (int)MIN_OF(name.length, 200u), name.data, other_naming(table->columns[other].source, source));
         return at_table(table, error);
     }
     if (table->column_count == FRAME_COLUMNS_MAX) {

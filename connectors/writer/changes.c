@@ -11,8 +11,10 @@
 #include <string.h>
 
 #include "connectors/writer/session.h"
+#include "lib/basics/text.h"
 
 #define CHANGES_MEMORY (6 << 20)
+#define SHOWN_MAX 100 /* bytes of a value in a message */
 
 int changes_open(Writer *writer, Error *error)
 {
@@ -189,12 +191,35 @@ static bool same_bytes(const SpoolRecord *a, const SpoolRecord *b, size_t a_leng
     return a_length == b_length && memcmp(a->order, b->order, a_length) == 0;
 }
 
-static int refuse_tie(const SpoolRecord *a, const SpoolRecord *b, Error *error)
+/* The values of RECORD's columns with FLAG: `id "7", part "1"`. The caller frees. */
+static char *shown_values(const Table *visible, const SpoolRecord *record, unsigned flag)
+{
+    _cleanup_(buffer_clear) Buffer shown = { 0 }, text = { 0 };
+    RowCursor cursor = { .next = record->payload + sizeof(Change), .end = record->payload + record->payload_length };
+    for (size_t i = 0; i < visible->column_count; i++) {
+        Value value;
+        if (!row_cursor_value(&cursor, &value))
+            abort(); /* what was put can be taken */
+        if (!(visible->columns[i].flags & flag))
+            continue;
+        buffer_reset(&text);
+        value = value_convert(&value, (Kind){ .type = COLUMN_STRING }, &text);
+        _cleanup_(freep) char *escaped = text_escape_shortened(value.text.data, value.text.length, SHOWN_MAX);
+        buffer_printf(&shown, "%s%s \"%s\"", buffer_length(&shown) > 0 ? ", " : "", visible->columns[i].name.data,
+                      escaped);
+    }
+    return buffer_take_string(&shown);
+}
+
+static int refuse_tie(const Table *visible, const SpoolRecord *a, const SpoolRecord *b, Error *error)
 {
     uint64_t first = change_of(a).row, second = change_of(b).row;
+    const SpoolRecord *later = first < second ? b : a;
+    _cleanup_(freep) char *key = shown_values(visible, later, COLUMN_KEY);
+    _cleanup_(freep) char *sequence = shown_values(visible, later, COLUMN_SEQUENCE);
     error_set(error, ERROR_DATA,
-              "the row has the same key and the same \"sequence_by\" as row %llu: which one is the latest?",
-              (unsigned long long)MIN_OF(first, second));
+              "the row has the same key (%s) and the same \"sequence_by\" (%s) as row %llu: which one is the latest?",
+              key, sequence, (unsigned long long)MIN_OF(first, second));
     return error_at_row(error, 0, MAX_OF(first, second));
 }
 
@@ -205,7 +230,7 @@ static int apply_sorted(Writer *writer, const Table *visible, Chunk *chunk, Erro
     while ((r = spool_next(writer->changes, &record, error)) == 0) {
         if (latest.order) {
             if (same_bytes(&latest, &record, latest.order_length, record.order_length))
-                return refuse_tie(&latest, &record, error);
+                return refuse_tie(visible, &latest, &record, error);
             if (!same_bytes(&latest, &record, change_of(&latest).key_length, change_of(&record).key_length))
                 add_change(chunk, visible, &latest);
         }

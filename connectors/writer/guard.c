@@ -27,8 +27,8 @@ int guard_check_names(const GuardRules *rules, const Table *table, const char *d
         for (size_t k = 0; k < i; k++)
             if (same_name(rules, name, table->columns[k].name.data))
                 return error_set(error, ERROR_CONFIGURATION,
-                                 "table \"%s\": columns \"%s\" and \"%s\" are the same to %s", table->name,
-                                 table->columns[k].name.data, name, destination);
+                                 "table \"%s\": columns \"%s\" and \"%s\" are the same to %s; rename one of them",
+                                 table->name, table->columns[k].name.data, name, destination);
     }
     return 0;
 }

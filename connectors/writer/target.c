@@ -234,9 +234,10 @@ static int check_mapping(const Target *target, const Table *stream, Error *error
     for (size_t i = 0; i < stream->column_count; i++) {
         size_t *other = &from[target->map[i]];
         if (*other > 0)
-            return error_set(error, ERROR_CONFIGURATION,
-                             "table \"%s\": columns \"%s\" and \"%s\" are the same to this destination", stream->name,
-                             stream->columns[*other - 1].name.data, stream->columns[i].name.data);
+            return error_set(
+                error, ERROR_CONFIGURATION,
+                "table \"%s\": columns \"%s\" and \"%s\" are the same to this destination; rename one of them",
+                stream->name, stream->columns[*other - 1].name.data, stream->columns[i].name.data);
         *other = i + 1;
     }
     return 0;

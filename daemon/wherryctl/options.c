@@ -12,7 +12,8 @@
 
 const OptionName OPTION_NAMES[] = {
     { "--json", OPTION_JSON, NULL, "print one JSON object" },
-    { "--full", OPTION_FULL, NULL, "start from nothing: load everything again" },
+    { "--full", OPTION_FULL, NULL,
+      "start from nothing: load everything again; rows that do not come again are marked deleted" },
     { "--tables", OPTION_TABLES, "T,…", "with --full: drop and make anew just these tables" },
     { "--wait", OPTION_WAIT, NULL, "wait for the end, and exit with 1 if the sync failed" },
     { "--follow", OPTION_FOLLOW, NULL, "wait, and show the progress meanwhile" },

@@ -299,7 +299,7 @@ static int require_ledger(Error *error)
     if (access(path, F_OK) == 0)
         return 0;
     if (access(arg_file, R_OK) < 0)
-        return error_set_errno(error, ERROR_CONFIGURATION, errno, "\"%s\" cannot be read", arg_file);
+        return error_set_errno(error, ERROR_CONFIGURATION, errno, "wherryctl: \"%s\" cannot be read", arg_file);
     if (arg_unrun)
         return make_passing_dir(error);
     _cleanup_(freep) char *file = text_shell_word(arg_file);

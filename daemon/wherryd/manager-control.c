@@ -36,6 +36,12 @@ static json_t *connection_error(const Connection *connection)
 {
     if (connection->problem)
         return json_text(connection->problem);
+    if (connection->last_error && connection->schedule.waits_for_configuration && connection->config) {
+        _cleanup_(freep) char *text =
+            xasprintf("%s; correct it, then \"wherryctl reload\", or \"wherryctl sync %s\" to try again",
+                      connection->last_error, connection_asked_as(connection));
+        return json_text(text);
+    }
     if (connection->last_error)
         return json_text(connection->last_error);
     if (connection->files_at_cap == 0)

@@ -226,6 +226,9 @@ static void on_finished(const SyncResult *result, void *userdata)
         manager->ended_since_trim = 0;
         malloc_trim(0);
     }
+    /* As where the file had been refused when it was read. */
+    if (result->unresolved && manager->once_status == 0)
+        manager->once_status = 2;
     if (run->task == SYNC_LOAD)
         run_end(run, result->kind, true);
     else

@@ -81,6 +81,7 @@ struct Sync {
     json_t *plan;          /* SYNC_PLAN: what was told so far; else NULL */
     json_t *planned_file;  /* the one that is asked about, of the plan's; NULL: it is not shown */
     size_t plan_left_out;  /* files that are not shown */
+    bool unresolved;       /* see SyncResult */
     uint64_t memory_limit;
 
     uint64_t rows, bytes, bytes_total;

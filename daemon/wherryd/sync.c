@@ -193,6 +193,16 @@ static bool all_done(const Sync *sync)
     return sync->writer.done && (sync->worker.done || sync->options.task != SYNC_LOAD);
 }
 
+/* What is held is looked at again when a run is due, which without a frequency is nobody's business. */
+static char *held_message(const Sync *sync, const Error *error)
+{
+    _cleanup_(freep) char *message = error_format(error);
+    if (error->kind != ERROR_HELD || sync->options.once)
+        return take_ptr(message);
+    return sync->config->frequency_s > 0 ? xasprintf("%s: the next try is at the next due time", message)
+                                         : xasprintf("%s; then \"wherryctl sync %s\"", message, sync->options.asked_as);
+}
+
 static ErrorKind decide(Sync *sync)
 {
     RunRecord *record = sync->record;
@@ -214,7 +224,7 @@ static ErrorKind decide(Sync *sync)
         const Error *error = sync->forced_outcome ? &sync->reason : choose_error(sync);
         outcome = sync->forced_outcome ? sync->forced_outcome : "failed";
         _cleanup_(freep) char *message =
-            error->kind == ERROR_NONE ? xstrdup("the sync ended without saying why") : error_format(error);
+            error->kind == ERROR_NONE ? xstrdup("the sync ended without saying why") : held_message(sync, error);
         record->error = sync_masked(sync, message, strlen(message));
         kind = error->kind == ERROR_NONE ? ERROR_INTERNAL : error->kind;
     }
@@ -272,8 +282,9 @@ static void finish(Sync *sync)
     _cleanup_(freep) char *state = take_ptr(sync->committed_state);
     json_t *plan = sync->plan ? sync_plan_end(sync, sync->record->error, all_done(sync)) : NULL;
     SyncOptions options = sync->options;
+    SyncResult result = { .kind = kind, .state = state, .plan = plan, .unresolved = sync->unresolved };
     close_all(sync);
-    options.finished(&(SyncResult){ .kind = kind, .state = state, .plan = plan }, options.userdata);
+    options.finished(&result, options.userdata);
     json_decref(plan);
 }
 
@@ -556,8 +567,10 @@ static int start(Sync *sync, Error *error)
 {
     json_t *writer_begin = NULL;
     if (config_resolve(sync->config, sync->record->run_id, sync->options.full, sync->mask, &sync->worker_begin,
-                       &writer_begin, error) < 0)
+                       &writer_begin, error) < 0) {
+        sync->unresolved = true;
         return -1;
+    }
     if (sync->options.task == SYNC_PLAN)
         sync_plan_begin(sync);
     int r = sync_open_ledger(sync, error);

@@ -35,6 +35,7 @@ typedef struct SyncResult {
     ErrorKind kind;    /* why it failed; ERROR_NONE: it did not, or only files did */
     const char *state; /* SYNC_GET_STATE: JSON */
     json_t *plan;      /* SYNC_PLAN; borrowed; NULL: it could not even begin */
+    bool unresolved;   /* its configuration was refused before anything was started */
 } SyncResult;
 
 typedef struct Sync Sync;

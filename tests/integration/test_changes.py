@@ -212,7 +212,8 @@ def test_a_table_that_filedge_made_keeps_its_other_rows(changes):
         ),
         (
             [change("a", 1, "1.50", "u", v="x"), change("b", 1, 1, "d"), change("a", 1, "1.5", "d")],
-            'row 3: the row has the same key and the same "sequence_by" as row 1: which one is the latest?',
+            'row 3: the row has the same key (key "a", part "1") and the same "sequence_by" (seq "1.5") as row 1: which '
+            "one is the latest?",
         ),
     ],
 )

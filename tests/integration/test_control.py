@@ -394,6 +394,9 @@ def test_help_and_version(wherry):
         assert wherry.ctl(command, "--help").stdout == own
         assert wherry.ctl("-h", command).stdout == own
     assert wherry.ctl("--help").stdout == everything
+    assert (
+        "load everything again; rows that do not come again are marked deleted\n" in wherry.ctl("help", "sync").stdout
+    )
     assert re.fullmatch(r"wherryctl [0-9.]+\n", wherry.ctl("--version").stdout)
 
 

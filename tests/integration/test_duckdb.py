@@ -164,7 +164,7 @@ def test_every_type(wherry, database):
 BAD_VALUES = [
     ("decimal", "12345678901234567890123456789", "too large for DECIMAL(38,10)"),
     ("decimal", "0.12345678901", "more than 10 digits after the point, which DECIMAL(38,10) has"),
-    ("timestamp", "2024-01-01T00:00:00.123456789", "nanoseconds, where DuckDB's timestamps hold microseconds"),
+    ("timestamp", "2024-01-01T00:00:00.123456789", "more than 6 digits of a second, where DuckDB's timestamps hold 6"),
 ]
 
 
@@ -312,6 +312,16 @@ def test_a_database_that_is_open_elsewhere(wherry, database, holder):
     holder.wait()
     wherry.sync()
     assert query(database, "SELECT count(*) FROM orders") == [(3,)]
+
+
+def test_a_database_that_is_open_elsewhere_without_a_frequency(wherry, database, holder):
+    wherry.pipeline("orders", orders(wherry, database))
+    wherry.drop("a.csv", ORDERS)
+    wherry.start()
+    assert wherry.sync(status=1)["error"] == (
+        f'database "{database}" is open in the process with pid {holder.pid}; close it there; then "wherryctl sync '
+        'orders"'
+    )
 
 
 def test_the_lock_is_held_as_long_as_the_writer_lives(wherry, database):

@@ -225,7 +225,7 @@ WRONG_TABLES = {
         [],
         [("k", "integer", frames.KEY), ("v", "instant")],
         [1, frames.timestamp(0, 1, 0)],
-        'table "t", the row with key (1): nanoseconds, where DuckDB\'s timestamps hold microseconds; round it at its ',
+        'table "t", the row with key (1): more than 6 digits of a second, where DuckDB\'s timestamps hold 6; round it at its ',
     ),
     "no key value": ([], KEYED, [None, 1], 'table "t": row 1, column "k": no value, but it is part of the key'),
 }

@@ -673,7 +673,9 @@ def test_a_pipeline_file_that_was_never_run(wherry, tmp_path):
     ctl("run", file, "--dir", wherry.incoming)
     done = ctl("plan", file, "--dir", wherry.incoming)
     assert "0 files to load; 1 loaded already" in done.stdout and "no change of tables" in done.stdout
-    assert "cannot be read" in ctl("plan", tmp_path / "no.yaml", status=2).stderr
+    assert ctl("plan", tmp_path / "no.yaml", status=2).stderr == (
+        f'wherryctl: "{tmp_path}/no.yaml" cannot be read: no such file or directory\n'
+    )
 
 
 def test_a_secret_is_masked_in_a_plan(wherry, make_target):

@@ -85,7 +85,7 @@ NARROW_FOR_FILES = [
     ("varchar(3)", "string", "abcd", 'has more characters than its column keeps: "abcd"'),
     ("numeric(5,2)", "decimal", frames.decimal("1234.5"), 'has more digits before the point than its column keeps: "1234.5"'),
     ("numeric(5,2)", "decimal", frames.decimal("-1.234"), 'has more digits after the point than its column keeps: "-1.234"'),
-    ("timestamptz", "timestamp", frames.timestamp(0, 1, 0), "has nanoseconds, and PostgreSQL keeps microseconds; a string column"
+    ("timestamptz", "timestamp", frames.timestamp(0, 1, 0), "has more than 6 digits of a second, and PostgreSQL keeps 6; a string column"
      ' holds it: "1970-01-01T00:00:00.000000001Z"'),
 ]  # fmt: skip
 
@@ -190,6 +190,10 @@ def test_a_wrong_password_is_tried_once(wherry):
         wherry.start()
         harness.wait_for(lambda: wherry.status()["state"] == "broken", "the first attempt")
         wherry.daemon.wait_log('password authentication failed for user "loader"')
+        assert wherry.status()["error"].endswith(
+            'password authentication failed for user "loader"; correct it, then "wherryctl reload", or "wherryctl sync '
+            'orders" to try again'
+        )
         others = len(wherry.ctl_json("runs", "others")["runs"])
         harness.wait_for(lambda: len(wherry.ctl_json("runs", "others")["runs"]) > others + 2, "others to go on")
         assert server.log().count("password authentication failed") == 1

@@ -43,6 +43,16 @@ def lone(wherry, tmp_path):
     return found
 
 
+def test_a_secret_that_is_not_set_is_a_wrong_configuration(wherry, lone):
+    destination = {"type": "postgres", "url": "host=/nowhere dbname=x", "password": "!env NOT_SET_HERE"}
+    lone.write(destination=destination, **{"connector": None} if "connector" in wherry.orders() else {})
+    text = lone.file.read_text().replace('"!env NOT_SET_HERE"', "!env NOT_SET_HERE").replace('"connector": null, ', "")
+    lone.file.write_text(text)
+    done = lone.ctl("run", lone.file, status=2)
+    assert re.search(r"the secret .*NOT_SET_HERE.* is not set in wherryd's environment", done.stdout + done.stderr)
+    assert lone.ctl("plan", lone.file, status=2)
+
+
 def advised(text):
     """The command between quotes in an advice, as a shell would take it."""
     (command,) = re.findall(r'try it again with "(wherryctl .*)"$', text, re.M)
@@ -104,7 +114,7 @@ def test_asking_about_what_was_never_run_says_so_and_makes_nothing(lone, tmp_pat
     assert done.stderr.count("\n") == 1 and not re.match(r"\d{4}-", done.stderr)
     assert not lone.home.exists()
     done = lone.ctl("requeue", tmp_path / "no.yaml", "x.csv", status=2)
-    assert done.stderr == f'"{tmp_path}/no.yaml" cannot be read: no such file or directory\n'
+    assert done.stderr == f'wherryctl: "{tmp_path}/no.yaml" cannot be read: no such file or directory\n'
 
 
 def test_an_unknown_name_is_told_with_the_file_that_was_asked_about(wherry, lone):

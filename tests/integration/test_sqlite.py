@@ -72,7 +72,7 @@ def test_the_schema_guard(destination, make, text):
     "columns,text",
     [
         ([("_id", "integer")], 'column "_id" is one that Wherry adds; give yours another name'),
-        ([("A", "integer"), ("a", "integer")], 'columns "A" and "a" are the same to SQLite'),
+        ([("A", "integer"), ("a", "integer")], 'columns "A" and "a" are the same to SQLite; rename one of them'),
     ],
 )
 def test_columns_that_sqlite_cannot_have(destination, columns, text):

@@ -277,7 +277,7 @@ def test_names_that_differ_in_case(syncs):
     )
     assert syncs.refused(*columns) == (
         "configuration",
-        'table "t": columns "Note" and "note" are the same to this destination',
+        'table "t": columns "Note" and "note" are the same to this destination; rename one of them',
     )
     # from one sync to the next only the case is another
     syncs.good(table(name="Orders"), TWO)

@@ -62,6 +62,23 @@ def test_a_checkpoint_that_waits_is_kept_when_the_worker_ends(destination, cut):
     assert destination.query("SELECT id FROM t") == [(1,), (2,)]
 
 
+@pytest.mark.parametrize("rows", ["upsert", "update", "delete"])
+def test_a_table_that_is_dropped_under_a_sync(destination, rows):
+    writer = destination.start(files=False)
+    writer.opened()
+    writer.put(frames.hello() + frames.table("dropme", [("id", "integer", KEY)]) + upserts(1))
+    writer.put(frames.encode("CHECKPOINT", number=1, state="{}"))
+    writer.expect("TAKEN")
+    writer.expect("COMMITTED")
+    destination.execute("DROP TABLE dropme")
+    writer.put(frames.rows([(1,)], operation=rows) + frames.encode("END"))
+    writer.status = writer.finish()
+    assert failure(writer) == (
+        "temporary",
+        f'table "dropme" in "{destination.path}" was dropped meanwhile; the next run looks again',
+    )
+
+
 def test_get_and_set_state(destination):
     first = destination.start(files=False, set_state={"cursor": 7})
     assert first.opened().fields["sequence"] == 0

@@ -162,9 +162,7 @@ static int fail_io(const DuckDb *self, const char *message, const char *attempt,
 {
     if (strstr(message, "Could not set lock on file")) {
         _cleanup_(freep) char *holder = lock_holder(message);
-        return error_set(error, ERROR_HELD,
-                         "database \"%s\" is open in %s; close it there: the next try is at the next due time",
-                         self->path, holder);
+        return error_set(error, ERROR_HELD, "database \"%s\" is open in %s; close it there", self->path, holder);
     }
     /* what it takes for a database of SQLite's or another program, it would open with an extension */
     if (strstr(message, "not a valid DuckDB database file") || strstr(message, "Loading external extensions"))

@@ -228,9 +228,10 @@ static int put_timestamp(const SinkColumn *column, idx_t row, const Timestamp *v
     if (column->type != DUCKDB_TYPE_TIMESTAMP && column->type != DUCKDB_TYPE_TIMESTAMP_TZ)
         return error_set(error, ERROR_INTERNAL, "a timestamp in a column of another type");
     if (value->nanos % 1000 != 0)
-        return refuse("nanoseconds, where DuckDB's timestamps hold microseconds; round it at its source, or make the "
-                      "column a string",
-                      error);
+        return refuse(
+            "more than 6 digits of a second, where DuckDB's timestamps hold 6; round it at its source, or make the "
+            "column a string",
+            error);
     Wide us = (Wide)value->seconds * MICROSECONDS + value->nanos / 1000;
     if (us >= INT64_MAX || us <= -INT64_MAX)
         return refuse("outside the range of DuckDB's timestamps", error);

@@ -171,7 +171,7 @@ static const char *put_date(Buffer *buffer, int32_t days)
 static const char *put_timestamp(Buffer *buffer, const Timestamp *timestamp)
 {
     if (timestamp->nanos % 1000 != 0)
-        return "has nanoseconds, and PostgreSQL keeps microseconds; a string column holds it";
+        return "has more than 6 digits of a second, and PostgreSQL keeps 6; a string column holds it";
     int64_t us;
     if (__builtin_sub_overflow(timestamp->seconds, EPOCH_SECONDS, &us) || __builtin_mul_overflow(us, 1000000, &us) ||
         __builtin_add_overflow(us, timestamp->nanos / 1000, &us) || us < MICROSECONDS_MIN || us >= MICROSECONDS_END)

@@ -362,6 +362,17 @@ bool sqlite_is_data_fault(int r)
     return (r & 0xff) == SQLITE_CONSTRAINT || (r & 0xff) == SQLITE_MISMATCH || (r & 0xff) == SQLITE_TOOBIG;
 }
 
+/* A table that was there when the sync began. Our own are another matter: nothing makes them again. */
+static const char *dropped_table(const char *message)
+{
+    static const char prefix[] = "no such table: ";
+    if (strncmp(message, prefix, sizeof(prefix) - 1) != 0)
+        return NULL;
+    const char *name = message + sizeof(prefix) - 1;
+    name += strncmp(name, "main.", 5) == 0 ? 5 : 0;
+    return strncmp(name, "_wherry_", 8) == 0 ? NULL : name;
+}
+
 int sqlite_fail(Sqlite *self, int r, const char *attempt, Error *error)
 {
     const char *message = sqlite3_errmsg(self->database);
@@ -372,6 +383,10 @@ int sqlite_fail(Sqlite *self, int r, const char *attempt, Error *error)
         r = SQLITE_CANTOPEN;
     if (sqlite_is_data_fault(r))
         return error_set(error, ERROR_DATA, "%s", message);
+    const char *dropped = dropped_table(message);
+    if (r == SQLITE_ERROR && dropped)
+        return error_set(error, ERROR_TEMPORARY,
+                         "table \"%s\" in \"%s\" was dropped meanwhile; the next run looks again", dropped, self->path);
     switch (r & 0xff) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
