@@ -49,7 +49,13 @@ setup(
             sorted(f"extension/{file.name}" for file in (HERE / "extension").glob("*.c")),
             include_dirs=[str(ROOT)],
             define_macros=[("_GNU_SOURCE", None)],
-            extra_compile_args=["-std=gnu11", "-O2", "-fvisibility=hidden", "-Wno-missing-field-initializers"],
+            extra_compile_args=[
+                "-std=gnu11",
+                "-O2",
+                "-fvisibility=hidden",
+                "-fno-plt",
+                "-Wno-missing-field-initializers",
+            ],
             libraries=["m"],
             py_limited_api=True,
         )

@@ -219,73 +219,100 @@ static bool plain_date(const char *text, int32_t *ret)
     return true;
 }
 
-/* Z or +hh:mm or +hhmm, at the end of the text. */
-static bool plain_zone(const char *text, size_t n, int16_t *ret)
+/* Z or +hh:mm or +hhmm, at the end of the text: in minutes, or TIMESTAMP_NAIVE where it is none of them. */
+static int16_t plain_zone(const char *text, size_t n)
 {
     unsigned hours, minutes;
-    if (n == 1 && *text == 'Z') {
-        *ret = 0;
-        return true;
-    }
+    if (n == 1 && *text == 'Z')
+        return 0;
     bool colon = n == 6 && text[3] == ':';
     if ((n != 5 && !colon) || (*text != '+' && *text != '-') || !two_digits(text + 1, &hours) ||
         !two_digits(text + 3 + colon, &minutes) || hours > 23 || minutes > 59)
-        return false;
+        return TIMESTAMP_NAIVE;
     int offset = (int)(hours * 60 + minutes);
-    *ret = (int16_t)(*text == '-' ? -offset : offset);
+    return (int16_t)(*text == '-' ? -offset : offset);
+}
+
+static char last_date[10];
+static int32_t last_days;
+
+__attribute__((noinline)) static bool remember_date(const char text[static 10])
+{
+    int32_t days;
+    if (!plain_date(text, &days))
+        return false;
+    memcpy(last_date, text, sizeof(last_date));
+    last_days = days;
     return true;
+}
+
+/* In last_days then. */
+static inline bool is_recent_date(const char text[static 10])
+{
+    return __builtin_expect(memcmp(text, last_date, sizeof(last_date)) == 0, 1) || remember_date(text);
 }
 
 bool convert_recent_date(const char text[static 10], int32_t *ret)
 {
-    static char last[10];
-    static int32_t last_days;
-    if (memcmp(text, last, sizeof(last)) != 0) {
-        int32_t days;
-        if (!plain_date(text, &days))
-            return false;
-        memcpy(last, text, sizeof(last));
-        last_days = days;
-    }
+    bool good = is_recent_date(text);
     *ret = last_days;
-    return true;
+    return good;
 }
 
-/* "hh:mm:ss", all eight bytes at once: each is what it is more than the character that stands for nothing there. */
-static inline bool plain_time(const char text[static 8], unsigned *ret)
+/* "hh:mm:ss", all eight bytes at once: each is what it is more than the character that stands for nothing there.
+ * Seconds; -1: no such time. */
+static inline int plain_time(const char text[static 8])
 {
     uint64_t x;
     memcpy(&x, text, 8);
     x ^= UINT64_C(0x30303A30303A3030);
     if (((x + UINT64_C(0x76767F76767F7676)) | x) & UINT64_C(0x8080808080808080))
-        return false; /* a digit above 9, a colon above 0 */
+        return -1; /* a digit above 9, a colon above 0 */
     x = x * 10 + (x >> 8);
-    unsigned hours = x & 0xFF, minutes = x >> 24 & 0xFF, seconds = x >> 48 & 0xFF;
-    *ret = hours * 3600 + minutes * 60 + seconds;
-    return hours <= 23 && minutes <= 59 && seconds <= 59;
+    int hours = x & 0xFF, minutes = x >> 24 & 0xFF, seconds = x >> 48 & 0xFF;
+    return hours <= 23 && minutes <= 59 && seconds <= 59 ? hours * 3600 + minutes * 60 + seconds : -1;
 }
 
-bool convert_plain_timestamp(const char *text, size_t n, bool zone, Timestamp *ret)
+/* Behind "hh:mm:ss": a fraction, and a zone where ZONE. */
+__attribute__((noinline)) static bool plain_rest(const char *text, size_t n, bool zone, Timestamp *ret)
 {
-    int32_t days;
-    unsigned seconds, nanos = 0, digit = 100000000;
-    if (n < 19 || (text[10] != 'T' && text[10] != ' ') || !plain_time(text + 11, &seconds) ||
-        !convert_recent_date(text, &days))
-        return false;
-    size_t at = 19;
-    if (at < n && text[at] == '.') {
-        for (at++; at < n && at < 26 && text[at] >= '0' && text[at] <= '9'; at++, digit /= 10)
-            nanos += digit * (unsigned)(text[at] - '0');
-        if (at == 20)
+    uint32_t nanos = 0, digit = 100000000;
+    size_t at = 0;
+    if (n > 0 && text[0] == '.') {
+        for (at = 1; at < n && at < 7 && text[at] >= '0' && text[at] <= '9'; at++, digit /= 10)
+            nanos += digit * (uint32_t)(text[at] - '0');
+        if (at == 1)
             return false;
     }
-    int16_t offset = TIMESTAMP_NAIVE;
-    if (zone ? !plain_zone(text + at, n - at, &offset) : at != n)
+    int16_t offset = zone ? plain_zone(text + at, n - at) : TIMESTAMP_NAIVE;
+    if (zone ? offset == TIMESTAMP_NAIVE : at != n)
         return false;
-    *ret = (Timestamp){ .seconds = (int64_t)days * 86400 + seconds - (zone ? (int64_t)offset * 60 : 0),
-                        .nanos = nanos,
-                        .offset = offset };
+    ret->seconds -= zone ? (int64_t)offset * 60 : 0;
+    ret->nanos = nanos;
+    ret->offset = offset;
     return true;
+}
+
+__attribute__((noinline)) static bool any_plain_timestamp(const char *text, size_t n, bool zone, Timestamp *ret)
+{
+    if (n < 19 || (text[10] != 'T' && text[10] != ' '))
+        return false;
+    int seconds = plain_time(text + 11);
+    if (seconds < 0 || !is_recent_date(text))
+        return false;
+    ret->seconds = (int64_t)last_days * 86400 + seconds;
+    return plain_rest(text + 19, n - 19, zone, ret);
+}
+
+/* The plainest form, on the day of the last one, is done with without a call. */
+bool convert_plain_timestamp(const char *text, size_t n, bool zone, Timestamp *ret)
+{
+    if (zone && n == 20 && text[19] == 'Z' && text[10] == 'T' && memcmp(text, last_date, sizeof(last_date)) == 0) {
+        int seconds = plain_time(text + 11);
+        *ret = (Timestamp){ .seconds = (int64_t)last_days * 86400 + seconds };
+        return seconds >= 0;
+    }
+    return any_plain_timestamp(text, n, zone, ret);
 }
 
 static int iso_value(PyObject *moment, Value *ret)

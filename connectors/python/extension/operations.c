@@ -287,8 +287,19 @@ static int put_row(Operation operation, PyObject *table, PyObject *data)
     return r;
 }
 
-static PyObject *row_operation(const Signature *signature, Operation operation, PyObject *const *arguments,
-                               Py_ssize_t n, PyObject *names)
+__attribute__((noinline)) static PyObject *row_operation(const Signature *signature, Operation operation,
+                                                         PyObject *const *arguments, Py_ssize_t n, PyObject *names)
+{
+    PyObject *found[2];
+    if (take_arguments(signature, arguments, n, names, found) < 0 || stream_enter() < 0 ||
+        put_row(operation, found[0], found[1]) < 0)
+        return NULL;
+    return Py_NewRef(Py_None);
+}
+
+/* The quick way first. All that a row costs is between here and layout_put(), so that nothing else is in it. */
+static inline PyObject *quick_operation(const Signature *signature, Operation operation, PyObject *const *arguments,
+                                        Py_ssize_t n, PyObject *names)
 {
     if (__builtin_expect(n == 2 && !names && PyDict_CheckExact(arguments[1]), 1)) {
         if (__builtin_expect(stream_enter() < 0, 0))
@@ -299,23 +310,19 @@ static PyObject *row_operation(const Signature *signature, Operation operation, 
         if (r < 0)
             return NULL;
     }
-    PyObject *found[2];
-    if (take_arguments(signature, arguments, n, names, found) < 0 || stream_enter() < 0 ||
-        put_row(operation, found[0], found[1]) < 0)
-        return NULL;
-    return Py_NewRef(Py_None);
+    return row_operation(signature, operation, arguments, n, names);
 }
 
 static PyObject *upsert(PyObject *self, PyObject *const *arguments, Py_ssize_t n, PyObject *names)
 {
     static const Signature signature = { "upsert", { "table", "data" }, 2, true };
-    return row_operation(&signature, OPERATION_UPSERT, arguments, n, names);
+    return quick_operation(&signature, OPERATION_UPSERT, arguments, n, names);
 }
 
 static PyObject *update(PyObject *self, PyObject *const *arguments, Py_ssize_t n, PyObject *names)
 {
     static const Signature signature = { "update", { "table", "modified", "data" }, 2, true };
-    return row_operation(&signature, OPERATION_UPDATE, arguments, n, names);
+    return quick_operation(&signature, OPERATION_UPDATE, arguments, n, names);
 }
 
 static PyObject *delete (PyObject *self, PyObject *const *arguments, Py_ssize_t n, PyObject *names)
