@@ -56,7 +56,9 @@ def types(text):
 
 
 def comments(text):
-    return [line.split("#", 1)[1].strip() for line in text.splitlines()[2:] if "#" in line]
+    """All but that of a pattern made from one name."""
+    lines = [line for line in text.splitlines()[2:] if "#" in line and "one file's name" not in line]
+    return [line.split("#", 1)[1].strip() for line in lines]
 
 
 # --- any file ---
@@ -225,7 +227,7 @@ frequency: 6h  # or any duration from 1s, or manual
 source:
   type: files
   dir: "{tmp_path}"
-  file_pattern: "orders*.csv"
+  file_pattern: "orders*.csv"  # a guess from one file's name
 format: csv
 csv: {{delimiter: ";", null: NA}}
 dest_table: orders
@@ -249,6 +251,10 @@ destination:
         (["20240131", "19991231"], "integer", "all could be dates: date?"),
         (["1", "99999999999999999999"], "decimal", "integers beyond 64 bits"),
         (["+49123", "+1"], "string", "numbers with a plus sign: kept as text"),
+        (["1,5", "9,75"], "string", "numbers with a decimal comma: kept as text"),
+        (["7", "-1.234,50"], "string", "numbers with a decimal comma: kept as text"),
+        (["1,5", "1,5 kg"], "string", None),
+        (["1,234,567", "8"], "string", None),
         (["31.01.2024", "1/2/24"], "string", "dates that are not written as 2024-01-31: kept as text"),
         (["1e3", "2"], "float", None),
         (["1", "x"], "string", None),
@@ -260,7 +266,8 @@ destination:
 )
 def test_types_of_csv(draft, tmp_path, values, kind, comment):
     file = tmp_path / "a.csv"
-    file.write_text("id,v\n" + "".join(f"7{i},{'' if ',' in v else v}\n" for i, v in enumerate(values)))
+    quoted = [f'"{value}"' if "," in value else value for value in values]
+    file.write_text("id,v\n" + "".join(f"7{i},{value}\n" for i, value in enumerate(quoted)))
     printed = draft(file)
     assert types(printed)["v"] == kind
     assert [said for said in comments(printed) if "absolute" not in said and "duration" not in said] == (

@@ -25,6 +25,7 @@ enum {
     JSON_KINDS = 3 << 7,
     JSON_TEXT = 1 << 7,
     JSON_OTHER = 1 << 8,
+    NOT_COMMA_NUMBER = 1 << 9, /* anything but 7, 1,5 and 1.234,50 */
 };
 
 const char *const null_markers[NULL_MARKERS] = { "NA", "N/A", "n/a", "NULL", "null", "None", "NaN", "nan", "\\N", "-" };
@@ -70,6 +71,20 @@ static bool is_local_date(const char *text, size_t n)
     return separators == 2 && digits >= 4 && digits <= 8 && digits + separators == n;
 }
 
+/* What is a number where the comma parts the fraction: 7; -1,5; 1.234,50. */
+static bool is_comma_number(const char *text, size_t n)
+{
+    size_t i = n > 0 && (*text == '-' || *text == '+'), commas = 0;
+    if (i == n || !is_digit(text[i]) || !is_digit(text[n - 1]))
+        return false;
+    for (; i < n; i++) {
+        if (!is_digit(text[i]) && text[i] != ',' && (text[i] != '.' || commas > 0))
+            return false;
+        commas += text[i] == ',';
+    }
+    return commas <= 1;
+}
+
 static unsigned signs_of(const char *text, size_t n)
 {
     unsigned signs = 0;
@@ -87,7 +102,7 @@ static unsigned signs_of(const char *text, size_t n)
         signs |= FRACTION;
     if (n != 1 || (*text != '0' && *text != '1'))
         signs |= WORD;
-    return signs | (is_local_date(text, n) ? 0 : NOT_LOCAL_DATE);
+    return signs | (is_local_date(text, n) ? 0 : NOT_LOCAL_DATE) | (is_comma_number(text, n) ? 0 : NOT_COMMA_NUMBER);
 }
 
 /* Takes away what TEXT cannot be, of TYPES; the others stay as they are. */
@@ -175,6 +190,8 @@ static ColumnType type_of_nothing_else(const DraftColumn *column, const char **r
         return COLUMN_JSON;
     if (!(column->signs & NOT_LOCAL_DATE))
         *ret_comment = "dates that are not written as 2024-01-31: kept as text";
+    else if (!(column->signs & NOT_COMMA_NUMBER))
+        *ret_comment = "numbers with a decimal comma: kept as text";
     else if ((column->signs & JSON_KINDS) == JSON_KINDS || (in_json && !(column->signs & JSON_TEXT)))
         *ret_comment = "values of several kinds: kept as text";
     return COLUMN_STRING;

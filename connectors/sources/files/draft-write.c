@@ -266,7 +266,7 @@ static void put_source(Buffer *to, const Draft *draft)
     put_text(to, slash ? path : ".", n);
     buffer_append_string(to, "\n  file_pattern: ");
     put_pattern(to, draft);
-    buffer_append_string(to, "\n");
+    buffer_append_string(to, draft->path_count == 1 ? "  # a guess from one file's name\n" : "\n");
 }
 
 static void put_csv(Buffer *to, const Draft *draft, size_t marker)
