@@ -5,12 +5,12 @@ from fivetran_connector_sdk import Operations as op
 
 
 def schema(configuration):
-    return [{"table": "t", "primary_key": ["id"], "columns": {"id": "INT", "name": "STRING"}}]
+    return [{"table": "t", "primary_key": ["id"], "columns": {"id": "INT", "what": "STRING"}}]
 
 
 def work(first):
     for i in range(first, first + 50):
-        op.upsert("t", {"id": i, "name": "threads"})
+        op.upsert("t", {"id": i, "what": f"of thread {first}"})  # the order is each thread's own
 
 
 def update(configuration, state):
