@@ -26,7 +26,8 @@ static const Key sandbox_keys[] = {
       .type = KEY_SIZE,
       .minimum = 16 << 20,
       .maximum = INT64_C(1) << 40,
-      .description = "How much memory a sync may use." },
+      .description =
+          "How much memory a sync may use; by default each program has a bound of its own (connectors 1G)." },
     { .name = "ports",
       .type = KEY_LIST,
       .items = KEY_INTEGER,

@@ -279,8 +279,12 @@ def test_names(project):
 
 
 def test_the_files_are_the_users_own(project):
-    project.debug()
-    assert stat.S_IMODE((project.folder / "files/warehouse.db").stat().st_mode) & 0o077 == 0
+    before = os.umask(0o037)
+    try:
+        project.debug()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((project.folder / "files/warehouse.db").stat().st_mode) == 0o640
     assert sorted(path.name for path in (project.folder / "files").iterdir()) == ["state.json", "warehouse.db"]
 
 
