@@ -393,8 +393,7 @@ static void what_no_table_takes_is_refused_by_name(void **state)
             "table \"t\": row 5: columns \"userID\" and \"user_id\" would both be called \"user_id\"; rename one, or "
             "say \"naming: source\"",
             field("id", integer(1)), field("userID", integer(1)), field("user_id", integer(2)));
-    REFUSED(&test, OPERATION_UPSERT, "T",
-            "tables \"t\" and \"T\" would both be called \"t\"; rename one",
+    REFUSED(&test, OPERATION_UPSERT, "T", "tables \"t\" and \"T\" would both be called \"t\"; rename one",
             field("id", integer(1)));
     REFUSED(&test, OPERATION_UPSERT, "😀",
             "no letter of this table's name is left as the destination would call it: \"😀\"", field("a", integer(1)));
