@@ -756,8 +756,8 @@ void manager_deploys_begin(Manager *manager)
 
 void manager_deploys_end(Manager *manager)
 {
-    while (manager->deploys) {
-        Deploy *deploy = manager->deploys;
+    for (Deploy *deploy = manager->deploys, *next; deploy; deploy = next) {
+        next = deploy->next;
         if (deploy->builder)
             builder_abandon(deploy->builder);
         if (deploy->folder)

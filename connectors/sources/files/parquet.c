@@ -592,7 +592,7 @@ static int ask_number(ParquetReader *parquet, const char *sql, int64_t *ret, Err
 static int may_be_null(ParquetReader *parquet, const char *name, bool *ret, Error *error)
 {
     _cleanup_(buffer_clear) Buffer sql = { 0 };
-    int64_t without;
+    int64_t without = 0;
     buffer_printf(&sql,
                   "SELECT coalesce(bool_and(coalesce(stats_null_count, 1) = 0), false)::BIGINT FROM "
                   "parquet_metadata('%s') WHERE path_in_schema = '",
