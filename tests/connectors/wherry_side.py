@@ -64,14 +64,9 @@ class Run:
             **begin,
         }
 
-        def place():
-            high = [os.dup(theirs.fileno()), os.dup(write_end)]
-            os.dup2(high[0], 30), os.dup2(high[1], 31)
-            os.dup2(30, 3), os.dup2(31, 4)
-
         self.process = subprocess.Popen(
             [str(python or sys.executable), "-I", "-B", "-c", START, str(module(build))],
-            preexec_fn=place,
+            preexec_fn=frames.placing(theirs.fileno(), write_end),
             close_fds=False,
             cwd=project,
             stdout=subprocess.PIPE,

@@ -4,6 +4,7 @@
 ROWS frame from Python values. `Writer` runs a destination program as the daemon would.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -194,6 +195,17 @@ class Reader:
             yield decode(TYPES[number - 1], payload)
 
 
+def placing(*descriptors):
+    """For a child before it runs its program: DESCRIPTORS become 3, 4 and so on, as the daemon places them."""
+
+    def place():  # by way of free ones above all others, since each may stand where another has to go
+        free = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 32) for descriptor in descriptors]
+        for number, descriptor in enumerate(free, 3):
+            os.dup2(descriptor, number)
+
+    return place
+
+
 class Gone(Exception):
     pass
 
@@ -211,13 +223,10 @@ class Writer:
             read_end, self.pipe = pipe_from, None
         self.socket, self.reader, self.seen, self.pending = ours, Reader(), [], []
 
-        def place():  # through high numbers, since either may be 3 or 4 already
-            high = [os.dup(theirs.fileno()), os.dup(read_end)]
-            os.dup2(high[0], 30), os.dup2(high[1], 31)
-            os.dup2(30, 3), os.dup2(31, 4)
-
         command = program if isinstance(program, list) else [str(program)]
-        self.process = subprocess.Popen(command, preexec_fn=place, close_fds=False, **popen)
+        self.process = subprocess.Popen(
+            command, preexec_fn=placing(theirs.fileno(), read_end), close_fds=False, **popen
+        )
         theirs.close()
         os.close(read_end)
         if begin:

@@ -124,6 +124,11 @@ def leftovers():
     return found
 
 
+def all_gone():
+    """Whether every child has ended, those of a killed daemon too: we are a subreaper, orphans become ours."""
+    return all(os.waitpid(child, os.WNOHANG) != (0, 0) for child in set(children()) - lasting)
+
+
 def write_file(path, content):
     """Writes PATH as a careful producer does: under a name that is skipped, then renamed."""
     path = Path(path)

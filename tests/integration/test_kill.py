@@ -79,7 +79,7 @@ class Scenario:
         else:
             self.wrap(role, tracer)
             self.once()
-        harness.wait_for(self.all_gone, "the end of every process of the sync")
+        harness.wait_for(harness.all_gone, "the end of every process of the sync")
         trace = self.trace.read_text(errors="replace")
         self.programs = None
         return collections.Counter(re.findall(r"^(\w+)\(", trace, re.M)), "+++ killed by SIGKILL +++" in trace
@@ -101,14 +101,6 @@ class Scenario:
             )
             wrapper.write_text(f'#!/bin/sh\nexec {prefix}{path} "$@"\n')
             wrapper.chmod(0o755)
-
-    @staticmethod
-    def all_gone():
-        """Orphans of a killed daemon become ours (we are a subreaper); each kill is made in a process of its own."""
-        while harness.children():
-            if os.waitpid(-1, os.WNOHANG) == (0, 0):
-                return False
-        return True
 
     # --- what must hold ---
 

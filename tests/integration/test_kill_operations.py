@@ -24,7 +24,7 @@ import frames
 import harness
 import pytest
 from operations_model import NULL, Column, Kind, Model, Value, encode
-from test_kill import CALLS, Scenario, points_to_kill
+from test_kill import CALLS, points_to_kill
 from test_operations import Sqlite, compare, configuration
 
 SEGMENTS = 6  # each ends with a checkpoint
@@ -113,21 +113,26 @@ def tracer(trace, inject=None):
     return command + (["-e", f"inject={inject[0]}:signal=KILL:when={inject[1]}"] if inject else [])
 
 
+def recovers(adapter, models):
+    """After a kill a sync runs undisturbed, and all is as if nothing had happened."""
+    again = run(adapter)
+    assert again.frames("DONE"), f"the sync after the kill failed: {again.frames('ERROR')}"
+    compare(adapter, models[SEGMENTS])
+
+
 def kill_at(build, kind, call, number):
     """None where the run did not come that far; else what was wrong, or ""."""
     folder = Path(tempfile.mkdtemp(prefix="wherry-kill-"))
     adapter, models, trace = kind(build, folder), snapshots(), folder / "trace"
     try:
         run(adapter, tracer(trace, (call, number)))
-        harness.wait_for(Scenario.all_gone, "the end of every process of the sync")
+        harness.wait_for(harness.all_gone, "the end of every process of the sync")
         if "+++ killed by SIGKILL +++" not in trace.read_text(errors="replace"):
             return None
         at = checkpoint_of(adapter)
         if adapter.path.exists():  # what was made for nothing is taken away again
             compare(adapter, models[at])
-        again = run(adapter)
-        assert again.frames("DONE"), f"the sync after the kill failed: {again.frames('ERROR')}"
-        compare(adapter, models[SEGMENTS])
+        recovers(adapter, models)
         return ""
     except AssertionError as error:
         return f"killed at {call} number {number}: {error}"

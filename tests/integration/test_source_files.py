@@ -26,12 +26,7 @@ class Worker:
         self.pipe, write_end = os.pipe()
         fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
 
-        def place():
-            high = [os.dup(theirs.fileno()), os.dup(write_end)]
-            os.dup2(high[0], 30), os.dup2(high[1], 31)
-            os.dup2(30, 3), os.dup2(31, 4)
-
-        self.process = subprocess.Popen(command, preexec_fn=place, close_fds=False)
+        self.process = subprocess.Popen(command, preexec_fn=frames.placing(theirs.fileno(), write_end), close_fds=False)
         theirs.close()
         os.close(write_end)
         self.reader, self.said, self.piped, self.data = frames.Reader(), [], [], b""
