@@ -513,6 +513,18 @@ static void load_names(Load *load, int folder, const char *path, char *const *na
         qsort(load->set->connections, load->set->connection_count, sizeof(ConnectionConfig *), compare_connections);
 }
 
+static int load_files(Load *load, int folder, const char *path, Error *error)
+{
+    char **names = NULL;
+    int r = list_folder(folder, path, &names, error);
+    if (r == 0)
+        load_names(load, folder, path, names);
+    for (size_t i = 0; names && names[i]; i++)
+        free(names[i]);
+    free(names);
+    return r;
+}
+
 /* DEPLOYED_FOLDER of the state folder: what `wherryctl deploy` wrote. */
 static int load_deployed(Load *load, Error *error)
 {
@@ -526,14 +538,7 @@ static int load_deployed(Load *load, Error *error)
         return error_set_errno(error, ERROR_TEMPORARY, errno, "cannot read the folder \"%s\"", path);
     load->deployed = true;
     load->written_count = load->set->connection_count;
-    char **names = NULL;
-    int r = list_folder(folder, path, &names, error);
-    if (r == 0)
-        load_names(load, folder, path, names);
-    for (size_t i = 0; names && names[i]; i++)
-        free(names[i]);
-    free(names);
-    return r;
+    return load_files(load, folder, path, error);
 }
 
 static int load_folder(Load *load, Error *error)
@@ -549,14 +554,7 @@ static int load_folder(Load *load, Error *error)
         return error_set_errno(error, ERROR_CONFIGURATION, errno,
                                "cannot read the configuration folder \"%s\" (see --config-dir)",
                                errno == ENOENT ? load->config_dir : path);
-    char **names = NULL;
-    int r = list_folder(folder, path, &names, error);
-    if (r == 0)
-        load_names(load, folder, path, names);
-    for (size_t i = 0; names && names[i]; i++)
-        free(names[i]);
-    free(names);
-    return r;
+    return load_files(load, folder, path, error);
 }
 
 int config_load(const char *config_dir, const char *state_dir, const ConfigSet *previous, ConfigSet **ret, Error *error)

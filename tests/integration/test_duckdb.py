@@ -383,30 +383,6 @@ def test_a_library_that_is_not_there(wherry, database):
 # --- files of changes ---
 
 
-def test_files_of_changes(wherry, database):
-    changes = {
-        "write_mode": "cdc",
-        "columns": [
-            {"source": "id", "dest": "id", "type": "integer"},
-            {"source": "seq", "dest": "seq", "type": "integer"},
-            {"source": "note", "dest": "note", "type": "string", "required": False},
-        ],
-        "cdc": {
-            "keys": ["id"],
-            "operation_column": "op",
-            "sequence_by": "seq",
-            "operations": {"insert": ["I"], "update": ["U"], "delete": ["D"]},
-        },
-    }
-    wherry.pipeline("orders", orders(wherry, database, **changes))
-    wherry.start()
-    wherry.drop("a.csv", "op,seq,id,note\nI,1,1,one\nI,2,2,two\nU,3,1,uno\nI,4,3,three\n")
-    wherry.sync()
-    wherry.drop("b.csv", "op,seq,id,note\nD,5,2,\nU,6,3,tres\nD,7,3,\nI,8,4,four\nD,9,9,\n")
-    wherry.sync()
-    assert query(database, "SELECT id, seq, note FROM orders ORDER BY 1") == [(1, 3, "uno"), (4, 8, "four")]
-
-
 CHANGES = {
     "write_mode": "cdc",
     "columns": [
@@ -421,6 +397,17 @@ CHANGES = {
         "operations": {"insert": ["I"], "update": ["U"], "delete": ["D"]},
     },
 }
+
+
+def test_files_of_changes(wherry, database):
+    numbered = [{**CHANGES["columns"][0], "type": "integer"}, *CHANGES["columns"][1:]]
+    wherry.pipeline("orders", orders(wherry, database, **{**CHANGES, "columns": numbered}))
+    wherry.start()
+    wherry.drop("a.csv", "op,seq,id,note\nI,1,1,one\nI,2,2,two\nU,3,1,uno\nI,4,3,three\n")
+    wherry.sync()
+    wherry.drop("b.csv", "op,seq,id,note\nD,5,2,\nU,6,3,tres\nD,7,3,\nI,8,4,four\nD,9,9,\n")
+    wherry.sync()
+    assert query(database, "SELECT id, seq, note FROM orders ORDER BY 1") == [(1, 3, "uno"), (4, 8, "four")]
 
 
 @pytest.mark.parametrize("made", ["by us", "with a primary key"])
