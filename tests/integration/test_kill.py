@@ -45,6 +45,17 @@ def hash_of(text):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def wrapped_programs(folder, programs, traced, tracer):
+    """A new folder of PROGRAMS (their paths by name) for --libexec-dir, the one called TRACED with TRACER in front."""
+    folder.mkdir()
+    for program, path in programs.items():
+        wrapper = folder / program
+        prefix = " ".join(tracer) + " " if program == traced else ""
+        wrapper.write_text(f'#!/bin/sh\nexec {prefix}{path} "$@"\n')
+        wrapper.chmod(0o755)
+    return folder
+
+
 class Scenario:
     """One copy of the prepared folders, and what must hold in it."""
 
@@ -85,22 +96,12 @@ class Scenario:
         return collections.Counter(re.findall(r"^(\w+)\(", trace, re.M)), "+++ killed by SIGKILL +++" in trace
 
     def wrap(self, role, tracer):
+        names = {"worker": "source-files", "writer": "destination-sqlite"}
         build, original = self.wherry.build, self.programs
-        self.programs = self.wherry.root / "programs"
-        self.programs.mkdir()
-        for program, path in (
-            ("source-files", build.source("files")),
-            ("destination-sqlite", build.destination("sqlite")),
-        ):
-            path = (original / program) if original else path
-            wrapper = self.programs / program
-            prefix = (
-                " ".join(tracer) + " "
-                if program == {"worker": "source-files", "writer": "destination-sqlite"}[role]
-                else ""
-            )
-            wrapper.write_text(f'#!/bin/sh\nexec {prefix}{path} "$@"\n')
-            wrapper.chmod(0o755)
+        programs = {"source-files": build.source("files"), "destination-sqlite": build.destination("sqlite")}
+        if original:
+            programs = {name: original / name for name in programs}
+        self.programs = wrapped_programs(self.wherry.root / "programs", programs, names[role], tracer)
 
     # --- what must hold ---
 
@@ -182,12 +183,12 @@ def kill_at(build, base, role, call, number, programs=None):
         scenario.close()
 
 
-def points_to_kill(calls, full, rng):
+def points_to_kill(calls, full, rng, kills=KILLS_PER_KIND):
     for call, count in sorted(calls.items()):
         numbers = range(1, count + 1)
-        if not full and count > KILLS_PER_KIND:
+        if not full and count > kills:
             # the first and the last of a kind are where things begin and end; the rest by chance
-            numbers = sorted({1, count, *rng.sample(numbers, KILLS_PER_KIND - 1)})
+            numbers = sorted({1, count, *rng.sample(numbers, kills - 1)})
         for number in numbers:
             yield call, number
 

@@ -21,7 +21,7 @@ import harness
 import postgres
 import pytest
 from operations_postgres import Postgres
-from test_kill import ROWS, Scenario, points_to_kill, rows_of
+from test_kill import ROWS, Scenario, points_to_kill, rows_of, wrapped_programs
 from test_kill_operations import SEGMENTS, checkpoint_of, recovers, run, snapshots
 from test_operations import compare
 
@@ -53,16 +53,10 @@ class PostgresScenario(Scenario):
         )
 
     def wrap(self, role, tracer):
+        names = {"worker": "source-files", "writer": "destination-postgres"}
         build = self.wherry.build
-        self.programs = self.wherry.root / "programs"
-        self.programs.mkdir()
-        for program, path, own in (
-            ("source-files", build.source("files"), "worker"),
-            ("destination-postgres", build.destination("postgres"), "writer"),
-        ):
-            prefix = " ".join(tracer) + " " if own == role else ""
-            (self.programs / program).write_text(f'#!/bin/sh\nexec {prefix}{path} "$@"\n')
-            (self.programs / program).chmod(0o755)
+        programs = {"source-files": build.source("files"), "destination-postgres": build.destination("postgres")}
+        self.programs = wrapped_programs(self.wherry.root / "programs", programs, names[role], tracer)
 
     def table(self):
         found = collections.defaultdict(list)
