@@ -30,6 +30,7 @@ TYPES = (
     "undeclared BOOLEAN SHORT INT LONG DECIMAL FLOAT DOUBLE NAIVE_DATE NAIVE_DATETIME UTC_DATETIME BINARY XML STRING JSON"
 ).split()
 CONFIGURATIONS = {
+    "configuration_decrypts": {"key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="},
     "configuration_given": {"table": "settings", "city": "Oslo", "empty": ""},
     **{f"types {kind}": {"type": kind} for kind in TYPES},
 }
