@@ -129,6 +129,13 @@ def all_gone():
     return all(os.waitpid(child, os.WNOHANG) != (0, 0) for child in set(children()) - lasting)
 
 
+def free_port():
+    """Of loopback, that nothing listened on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 def write_file(path, content):
     """Writes PATH as a careful producer does: under a name that is skipped, then renamed."""
     path = Path(path)

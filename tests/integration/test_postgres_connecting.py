@@ -1,9 +1,9 @@
 """Whom destination-postgres connects to and as whom: urls, passwords, rights, ports; no secret is ever said."""
 
-import socket
 import subprocess
 
 import frames
+import harness
 import postgres
 import pytest
 from postgres import COLUMNS, Destination, failure, items, shown
@@ -208,10 +208,7 @@ def test_nothing_says_where(destination):
 
 @pytest.fixture(scope="module")
 def listening():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    found = postgres.Server(listen_addresses="127.0.0.1", port=str(port))
+    found = postgres.Server(listen_addresses="127.0.0.1", port=str(harness.free_port()))
     yield found
     found.close()
 

@@ -21,6 +21,9 @@ from fivetran_connector_sdk.operations import SyncFailed
 CONTROL, OPERATIONS = 3, 4
 TICK_S = 0.5
 THREADS_WAIT_S = 60  # for those that update() left running
+SOCK_STREAM = 1  # the module socket is not imported where the connector does not need it
+ALWAYS_ALLOWED = (53,)
+PORTS_SHOWN = 5
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
@@ -100,6 +103,34 @@ def exit_status(error):
     """What sys.exit() was given: 0 is a normal end."""
     code = error.code
     return 0 if code is None or code == 0 else code
+
+
+# --- the ports that it may connect to ---
+
+
+class Ports:
+    """Where the connection is narrowed to some, the kernel refuses all others with no more than "Permission denied", which
+    many libraries do not hand on: a sync that failed says which it wanted."""
+
+    def __init__(self, allowed):
+        self.allowed = allowed
+        self.wanted = []
+        if allowed:
+            sys.addaudithook(self.note)
+
+    def note(self, event, arguments):
+        if event != "socket.connect" or arguments[0].type != SOCK_STREAM or not isinstance(arguments[1], tuple):
+            return
+        port = arguments[1][1]
+        if port not in (*ALWAYS_ALLOWED, *self.allowed, *self.wanted) and len(self.wanted) < PORTS_SHOWN:
+            self.wanted.append(port)
+
+    def explain(self, failure):
+        if not self.wanted:
+            return failure
+        shown = ", ".join(str(port) for port in self.wanted)
+        noun = "port" if len(self.wanted) == 1 else "ports"
+        return f'{failure}; it wanted to connect to {noun} {shown}, which "sandbox: {{ports: {self.allowed}}}" does not allow'
 
 
 # --- update() ---
@@ -200,7 +231,7 @@ def sync(begin, state):
 
 def attempt(begin, state):
     """0, or 1 when it has failed and that was said."""
-    project = begin["project"]
+    project, ports = begin["project"], Ports(begin.get("ports"))
     try:
         failure = sync(begin, state)
     except ConnectorError as error:
@@ -216,7 +247,7 @@ def attempt(begin, state):
         print_traceback(error)
         failure = shown(error)
     if failure is not None:
-        return fail(failure)
+        return fail(ports.explain(failure))
     _wherry.end()
     return 0
 

@@ -146,6 +146,9 @@ static void make_begin(FivetranSource *source, const json_t *configuration)
         if (value)
             json_object_set(begin, keys[i], value);
     }
+    json_t *ports = json_object_get(json_object_get(configuration, "sandbox"), "ports");
+    if (ports)
+        json_object_set(begin, "ports", ports);
     source->begin = json_dumps(begin, JSON_COMPACT);
     json_decref(begin);
 }
