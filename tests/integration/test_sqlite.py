@@ -290,6 +290,16 @@ def test_killed_in_the_middle_of_a_file(destination, mode):
     assert destination.intact()
 
 
+def test_the_journal_of_a_large_load_is_given_back(destination):
+    big = [(i, "x" * 1000, 1.0) for i in range(10000)]
+    destination.load(frames.file_frames("a", items(10)))
+    assert destination.load(frames.file_frames("b", big), write_mode="truncate").status == 0
+    assert destination.load(frames.file_frames("c", big[:10]), write_mode="truncate").status == 0
+    assert Path(f"{destination.path}-journal").stat().st_size <= 1 << 20
+    assert destination.rows() == big[:10]
+    assert destination.intact()
+
+
 def test_a_journal_that_another_program_removed(destination):
     """The sandbox knows the journal that was there when it was made. Another one is an error to be retried."""
     destination.load(frames.file_frames("a", items(1)))

@@ -139,7 +139,7 @@ static int change_journal_mode(Sqlite *self, Error *error)
 {
     if (self->journal_mode == JOURNAL_KEEP)
         return 0;
-    const char *wanted = self->journal_mode == JOURNAL_WAL ? "wal" : "truncate";
+    const char *wanted = self->journal_mode == JOURNAL_WAL ? "wal" : "persist";
     _cleanup_(sqlite_finalizep) sqlite3_stmt *statement = NULL;
     _cleanup_(freep) char *sql = xasprintf("PRAGMA journal_mode = %s", wanted);
     if (sqlite_prepare(self, sql, &statement, "set its journal mode", error) < 0)
@@ -150,9 +150,10 @@ static int change_journal_mode(Sqlite *self, Error *error)
     const char *is = r == SQLITE_ROW ? (const char *)sqlite3_column_text(statement, 0) : NULL;
     if (!is || strcmp(is, wanted) != 0)
         writer_log(self->writer, 5, "database \"%s\" keeps its journal mode: others have it open", self->path);
-    self->journal_mode = JOURNAL_KEEP;
     self->gave_up = false;
-    return 0;
+    bool wal = self->journal_mode == JOURNAL_WAL;
+    self->journal_mode = JOURNAL_KEEP;
+    return wal ? sqlite_execute(self, SQLITE_LIMIT_WAL, "set its journal mode", error) : 0;
 }
 
 int sqlite_begin(void *destination, const Batch *batch, Error *error)

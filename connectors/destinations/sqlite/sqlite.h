@@ -32,6 +32,7 @@ typedef struct SqliteTable {
 } SqliteTable;
 
 #define SQLITE_CACHE_KIB "8000" /* the peak of the whole program is some 12 MB, whatever the size of a load */
+#define SQLITE_LIMIT_WAL "PRAGMA journal_size_limit = 67108864" /* what is kept of a -wal */
 #define SQLITE_SORT_CACHE_KIB "4000"
 #define SQLITE_FILES 4 /* the database, its journal, -wal and -shm */
 
