@@ -222,15 +222,21 @@ class Bench(PostgresCases, DuckdbCases):
             setup,
         )
 
-    def keyed_base(self):
+    def keyed_base(self, texts=False):
         """A keyed table of --rows rows, which destination-sqlite has made."""
-        base = self.work / "keyed-base.db"
+        base = self.work / ("keyed-texts.db" if texts else "keyed-base.db")
         if not base.exists():
-            path = self.work / "keyed-base.frames"
-            keyed.write_frames(path, keyed.numbered(keyed.base_ids(self.rows), 1))
+            path, rows = self.work / "keyed-base.frames", keyed.numbered(keyed.base_ids(self.rows), 1)
+            self.keyed_frames(path, rows, texts)
             keyed.run(self.destination(), path, base)
             path.unlink()
         return base
+
+    def keyed_frames(self, path, rows, texts):
+        """What was written to PATH, as a list."""
+        rows = list(keyed.texts(rows) if texts else rows)
+        keyed.write_frames(path, rows, keyed.TEXT_COLUMNS if texts else keyed.COLUMNS)
+        return rows
 
     def destination(self):
         return str(self.build / "connectors/destinations/sqlite/destination-sqlite")
@@ -265,11 +271,17 @@ class Bench(PostgresCases, DuckdbCases):
         self.report("… peak memory of the writer", f"{max(peaks) / 1024:.1f} MB", "≤ 40 MB", max(peaks) <= 40 << 10)
 
     def case_upserts_random(self):
-        base, count = self.keyed_base(), self.rows // 10
+        self.random_upserts(self.rows // 10, False, "… at random, against row by row")
+
+    def case_upserts_texts(self):
+        count = self.rows // 2
+        self.random_upserts(count, True, f"{count:,} of random text keys, against row by row")
+
+    def random_upserts(self, count, texts, what):
+        base = self.keyed_base(texts)
         ours, theirs = self.work / "ours.db", self.work / "theirs.db"
-        path = self.work / "keyed.frames"
-        rows = list(keyed.numbered(keyed.shuffled(keyed.upsert_ids(count, self.rows)), 2))
-        keyed.write_frames(path, rows)
+        path, ids = self.work / "keyed.frames", keyed.shuffled(keyed.upsert_ids(count, self.rows))
+        rows = self.keyed_frames(path, keyed.numbered(ids, 2), texts)
 
         def setup():
             self.fresh("ours.db"), self.fresh("theirs.db")
@@ -277,7 +289,7 @@ class Bench(PostgresCases, DuckdbCases):
             os.sync()
 
         self.compare(
-            "… at random, against row by row",
+            what,
             lambda: keyed.run(self.destination(), path, ours)[0],
             lambda: keyed.row_by_row(theirs, rows),
             0.33,
@@ -517,6 +529,7 @@ CASES = [
     "ndjson_csv",
     "upserts",
     "upserts_random",
+    "upserts_texts",
     "memory",
     "idle",
     "pg_new",

@@ -4,6 +4,7 @@ The frames come from a file, as a pipe would bring them; the native side finds i
 them in memory. Both write into a copy of the same table of a million rows.
 """
 
+import hashlib
 import json
 import os
 import random
@@ -22,6 +23,7 @@ from frames import KEY
 from writer import date_number, peak_kib
 
 COLUMNS = [("id", "integer", KEY), *generate.COLUMNS[1:]]  # 16 in all
+TEXT_COLUMNS = [("id", "string", KEY), *COLUMNS[1:]]
 NAMES = [column[0] for column in COLUMNS]
 PER_FRAME = 800
 
@@ -30,6 +32,12 @@ def numbered(ids, seed):
     """Rows with these ids for a key, dates as text."""
     for number, row in zip(ids, generate.rows(len(ids), seed)):
         yield (number, *row[1:])
+
+
+def texts(rows):
+    """The same rows with a text of 32 bytes for a key, as random as a UUID."""
+    for row in rows:
+        yield (hashlib.sha256(str(row[0]).encode()).hexdigest()[:32], *row[1:])
 
 
 def base_ids(count):
@@ -48,10 +56,10 @@ def shuffled(ids):
     return ids
 
 
-def write_frames(path, rows):
+def write_frames(path, rows, columns=COLUMNS):
     days = {}
     with open(path, "wb") as file:
-        file.write(frames.hello() + frames.table("lineitem", COLUMNS))
+        file.write(frames.hello() + frames.table("lineitem", columns))
         batch = []
 
         def flush():
