@@ -202,6 +202,26 @@ def test_a_failed_install(project):
     assert "No matching distribution found for nowhere_to_be_found==9" in said
 
 
+def test_a_driver_without_its_library(project, tmp_path):
+    """An extension that was linked against a library which is not there."""
+    (tmp_path / "pq.c").write_text("int PQconnect(void); int PQconnect(void) { return 0; }\n")
+    (tmp_path / "driver.c").write_text(
+        "int PQconnect(void); int PyInit__x(void); int PyInit__x(void) { return PQconnect(); }\n"
+    )
+    cc = ["gcc", "-shared", "-fPIC"]
+    subprocess.run([*cc, "-Wl,-soname,libpq.so.0", "pq.c", "-o", "libpq.so"], check=True, cwd=tmp_path)
+    subprocess.run([*cc, "driver.c", "-L.", "-lpq", "-o", "_x.abi3.so"], check=True, cwd=tmp_path)
+    extension = {"driver/_x.abi3.so": (tmp_path / "_x.abi3.so").read_bytes()}
+    wheels.make_wheel(project.wheels, "driver", code="from driver import _x\n", files=extension)
+    project.write("requirements.txt", "driver\n")
+    project.connector("import driver")
+    said = project.debug(status=1).stdout
+    assert said.endswith(
+        "Sync FAILED: ImportError: libpq.so.0: cannot open shared object file: No such file or directory; the package "
+        '"driver" needs the shared library "libpq.so.0", which this machine lacks: install what brings it, below /usr\n'
+    )
+
+
 def test_the_configuration(project):
     project.connector("log.info('city is ' + configuration['city'])")
     project.write("configuration.json", '{"city": "Oslo"}').chmod(0o600)

@@ -159,6 +159,9 @@ ENDS = {
     "os.kill(os.getpid(), 9)": '"connector.py" was killed by SIGKILL',
     "return map(abs, [1])": "update() returned a map, of which nothing has run: use a for loop, or return list(…) of it",
     "op.upsert('t', {'id': None})": 'table "t": row 1, column "id": a column of the primary key is NULL',
+    "op.upsert('t', {'id': 1, 'userID': 1, 'user_id': 2})": (
+        'table "t": row 1: columns "userID" and "user_id" would both be called "user_id"; rename one, or say '
+    ),
     "op.upsert('t', {'id': 'x'})": "TypeError: 'str' object cannot be interpreted as an integer",
     "os.write(3, b'garbage' * 10)": "the connector wrote to descriptor 3, which is not its",
 }
@@ -190,6 +193,16 @@ PROJECTS = {
     "x = 1": "connector.py makes no Connector",
     "from fivetran_connector_sdk import Connector\ncon = Connector(update=print)": (
         "Connector object must be named 'connector', but found: 'con'"
+    ),
+    "from fivetran_connector_sdk import Connector\na = Connector(print)\nb = Connector(update=print)": (
+        "Connector object must be named 'connector', but found: 'a', 'b'; rename it in connector.py: "
+        "connector = Connector(update=update, schema=schema)"
+    ),
+    "from fivetran_connector_sdk import Connector\nconnector = Connector(update=None)": (
+        "connector.py calls Connector(update=…) with a NoneType: give it the function update() itself"
+    ),
+    "from fivetran_connector_sdk import Connector\nconnector = Connector(print, [{'table': 't'}])": (
+        "connector.py calls Connector(schema=…) with a list: give it the function schema() itself"
     ),
     "from fivetran_connector_sdk import Connector\nconnector = Connector()": "TypeError: Connector.__init__() missing 1",
     "import sys\nsys.exit(2)": "connector.py called sys.exit(2) before update() ran",

@@ -7,7 +7,7 @@ import zipfile
 
 
 def make_wheel(folder, name, version="1.0", code="", requires=(), files=()):
-    """A package of one module, as a wheel without a build."""
+    """A package of one module, as a wheel without a build. FILES: texts or bytes besides."""
     folder.mkdir(exist_ok=True)
     info = f"{name}-{version}.dist-info"
     content = {
@@ -18,13 +18,14 @@ def make_wheel(folder, name, version="1.0", code="", requires=(), files=()):
         **dict(files),
     }
     record = ""
-    for path, text in content.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
-        record += f"{path},sha256={digest},{len(text.encode())}\n"
+    content = {path: data if isinstance(data, bytes) else data.encode() for path, data in content.items()}
+    for path, data in content.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+        record += f"{path},sha256={digest},{len(data)}\n"
     wheel = folder / f"{name}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
-        for path, text in content.items():
-            archive.writestr(path, text)
+        for path, data in content.items():
+            archive.writestr(path, data)
         archive.writestr(f"{info}/RECORD", record + f"{info}/RECORD,,\n")
     return wheel
 

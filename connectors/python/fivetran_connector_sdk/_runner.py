@@ -42,7 +42,7 @@ def load(project):
     specification.loader.exec_module(module)
     found = {name: value for name, value in vars(module).items() if isinstance(value, Connector)}
     if "connector" in found:
-        return found["connector"]
+        return checked(found["connector"])
     if found:
         names = ", ".join(f"'{name}'" for name in sorted(found))
         raise ConnectorError(
@@ -54,18 +54,14 @@ def load(project):
     )
 
 
-def missing_package(error, project):
-    """The line of requirements.txt that names what could not be imported."""
-    package = (error.name or "").split(".")[0].lower().replace("-", "_")
-    try:
-        with open(os.path.join(project, "requirements.txt"), encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                name = line.split("#")[0].strip()
-                if package and name.lower().replace("-", "_").startswith(package):
-                    return f'requirements.txt, line {number}, names it ("{name}"): it is not installed for {sys.executable}'
-    except OSError:
-        pass
-    return f"no line of requirements.txt names it; it is not installed for {sys.executable}"
+def checked(connector):
+    for name, given in (("update", connector.update_method), ("schema", connector.schema_method or checked)):
+        if not callable(given):
+            raise ConnectorError(
+                f"connector.py calls Connector({name}=…) with a {type(given).__name__}: give it the function "
+                f"{name}() itself"
+            )
+    return connector
 
 
 # --- errors ---
@@ -82,6 +78,17 @@ def shown(error):
     text = str(error)
     notes = "; ".join(str(note) for note in getattr(error, "__notes__", ()))
     return (f"{name}: {text}" if text else name) + (f" ({notes})" if notes else "")
+
+
+def reason(error, project):
+    """Why the sync fails, with what its exception leaves unsaid where something is not installed."""
+    text = shown(error)
+    if not isinstance(error, ImportError) and "lib" not in text:
+        return text
+    from fivetran_connector_sdk._missing import explain
+
+    more = explain(error, text, project)
+    return f"{text}; {more}" if more else text
 
 
 def print_traceback(error):
@@ -188,7 +195,7 @@ def wait_for_threads(update):
     return [thread.name for thread in left if thread.is_alive()]
 
 
-def run_update(connector, configuration, state):
+def run_update(connector, configuration, state, project):
     """None, or why the sync fails."""
     update = Update(connector, configuration, state)
     update.start()
@@ -206,7 +213,7 @@ def run_update(connector, configuration, state):
         return str(error)  # it was said already
     elif error is not None:
         print_traceback(error)
-        return shown(error)
+        return reason(error, project)
     running = wait_for_threads(update)
     if running:
         names = ", ".join(f'"{name}"' for name in running)
@@ -219,19 +226,20 @@ def run_update(connector, configuration, state):
 
 def sync(begin, state):
     configuration = begin.get("configuration") or {}
-    connector = load(begin["project"])
+    project = begin["project"]
+    connector = load(project)
     if connector.configuration:
         configuration = connector.configuration
     if connector.schema_method:
         from fivetran_connector_sdk._schema import declare
 
         declare(connector.schema_method(configuration))
-    return run_update(connector, configuration, connector.state or json.loads(state))
+    return run_update(connector, configuration, connector.state or json.loads(state), project)
 
 
 def attempt(begin, state):
     """0, or 1 when it has failed and that was said."""
-    project, ports = begin["project"], Ports(begin.get("ports"))
+    ports = Ports(begin.get("ports"))
     try:
         failure = sync(begin, state)
     except ConnectorError as error:
@@ -240,12 +248,9 @@ def attempt(begin, state):
         return 1
     except SystemExit as error:
         failure = f"connector.py called sys.exit({error.code!r}) before update() ran"
-    except ModuleNotFoundError as error:
-        print_traceback(error)
-        failure = f"{shown(error)}; {missing_package(error, project)}"
     except BaseException as error:
         print_traceback(error)
-        failure = shown(error)
+        failure = reason(error, begin["project"])
     if failure is not None:
         return fail(ports.explain(failure))
     _wherry.end()
