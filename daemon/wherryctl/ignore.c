@@ -5,6 +5,7 @@
 #include "daemon/wherryctl/ignore.h"
 
 #include <string.h>
+#include <wctype.h>
 
 #include "lib/basics/buffer.h"
 
@@ -18,75 +19,112 @@ struct Ignore {
     size_t count;
 };
 
-/* What [...] at PATTERN says of C; *RET_END: behind it. NULL there: it has no end, and is no set. */
+/* --- patterns --- */
+
+/* Whether C is of the class at AT, "[:alpha:]" or another of POSIX's; *RET_END: behind it. NULL there: it is none. */
+static bool in_class(const char *at, unsigned char c, const char **ret_end)
+{
+    char name[16];
+    const char *end = strstr(at, ":]");
+    size_t n = end ? (size_t)(end - at - 2) : sizeof(name);
+    *ret_end = NULL;
+    if (n >= sizeof(name))
+        return false;
+    memcpy(name, at + 2, n);
+    name[n] = '\0';
+    wctype_t class = wctype(name);
+    *ret_end = class ? end + 2 : NULL;
+    return class && c < 0x80 && iswctype(c, class);
+}
+
+/* What [...] at PATTERN says of C; *RET_END: behind it. NULL there: it has no end, and nothing is of it. */
 static bool in_set(const char *pattern, char c, const char **ret_end)
 {
     const char *at = pattern + 1;
+    unsigned char byte = (unsigned char)c;
     bool negated = *at == '!' || *at == '^', found = false;
     at += negated;
-    for (const char *begin = at; *at && (*at != ']' || at == begin); at++) {
-        if (at[1] == '-' && at[2] && at[2] != ']') {
-            found |= *at <= c && c <= at[2];
-            at += 2;
-        } else {
-            found |= *at == c;
+    for (const char *begin = at; *at && (*at != ']' || at == begin);) {
+        const char *end = NULL;
+        bool of_class = at[0] == '[' && at[1] == ':' && in_class(at, byte, &end);
+        if (end) {
+            found |= of_class;
+            at = end;
+            continue;
         }
+        at += at[0] == '\\' && at[1];
+        unsigned char low = (unsigned char)*at++, high = low;
+        if (at[0] == '-' && at[1] && at[1] != ']') {
+            at += 1 + (at[1] == '\\' && at[2]);
+            high = (unsigned char)*at++;
+        }
+        found |= low <= byte && byte <= high;
     }
     *ret_end = *at ? at + 1 : NULL;
-    return found != negated;
+    return *at && found != negated;
 }
 
-static bool matches(const char *pattern, const char *text);
-
-/* Behind "**": any number of whole folders. */
-static bool matches_deep(const char *pattern, const char *text)
+/* Whether the pattern's next element, which is no asterisk, is C; it is passed then. */
+static bool take_element(const char **pattern, char c)
 {
-    if (*pattern == '\0')
-        return true;
-    if (*pattern == '/')
-        pattern++;
-    for (;;) {
-        if (matches(pattern, text))
-            return true;
-        text = strchr(text, '/');
-        if (!text)
-            return false;
-        text++;
+    const char *at = *pattern, *end = at + 1;
+    bool taken;
+    if (!*at || !c)
+        return false;
+    if (*at == '?') {
+        taken = c != '/';
+    } else if (*at == '[') {
+        taken = in_set(at, c, &end) && c != '/';
+    } else {
+        if (*at == '\\')
+            at++; /* one at the end is nothing that could be met */
+        taken = *at == c;
+        end = at + 1;
     }
+    if (taken)
+        *pattern = end;
+    return taken;
 }
 
-static bool matches(const char *pattern, const char *text)
+/* "**" as a whole folder of the pattern that begins at BEGIN. */
+static bool is_deep(const char *begin, const char *at)
 {
-    for (; *pattern; pattern++) {
-        const char *end = NULL;
-        if (strncmp(pattern, "**", 2) == 0)
-            return matches_deep(pattern + 2, text);
-        if (*pattern == '*') {
-            for (;; text++) {
-                if (matches(pattern + 1, text))
-                    return true;
-                if (!*text || *text == '/')
-                    return false;
-            }
-        }
-        if (!*text)
-            return false;
-        if (*pattern == '[') {
-            bool in = in_set(pattern, *text, &end);
-            if (end && (!in || *text == '/'))
+    return at[0] == '*' && at[1] == '*' && (at == begin || at[-1] == '/') && (!at[2] || at[2] == '/');
+}
+
+/* Where the text does not go on as the pattern does, the last "*" takes one character more, or the last "**" one folder
+ * more: none before them needs another try, so that the time is bounded by the product of both lengths. */
+static bool matches(const char *begin, const char *text)
+{
+    const char *pattern = begin, *star = NULL, *star_text = NULL, *deep = NULL, *deep_text = NULL;
+    while (*pattern || *text) {
+        if (is_deep(begin, pattern)) {
+            if (!pattern[2])
+                return true;
+            deep = pattern += 3;
+            deep_text = text;
+            star = NULL;
+        } else if (*pattern == '*') {
+            star = ++pattern;
+            star_text = text;
+        } else if (take_element(&pattern, *text)) {
+            text++;
+        } else if (star && *star_text && *star_text != '/') {
+            text = ++star_text;
+            pattern = star;
+        } else {
+            const char *slash = deep ? strchr(deep_text, '/') : NULL;
+            if (!slash)
                 return false;
-            if (end) {
-                pattern = end - 1;
-                text++;
-                continue;
-            }
+            text = deep_text = slash + 1;
+            pattern = deep;
+            star = NULL;
         }
-        if (*pattern == '?' ? *text == '/' : (pattern += *pattern == '\\' && pattern[1], *pattern != *text))
-            return false;
-        text++;
     }
-    return !*text;
+    return true;
 }
+
+/* --- rules --- */
 
 static void add_rule(Ignore *ignore, const char *line, size_t n)
 {

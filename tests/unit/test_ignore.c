@@ -41,6 +41,22 @@ static void test_rules(void **state)
         { "[a-c]x", "bx", false, true },
         { "[!a-c]x", "bx", false, false },
         { "[!a-c]x", "dx", false, true },
+        { "[]a]x", "]x", false, true },
+        { "[\\]]x", "]x", false, true },
+        { "[a-", "[a-", false, false },
+        { "[[:digit:]-]x", "7x", false, true },
+        { "[[:digit:]-]x", "-x", false, true },
+        { "[[:digit:]-]x", "ax", false, false },
+        { "[!\x80-\xff]", "\x90", false, false },
+        { "a**b", "axxb", false, true },
+        { "a**b/c", "a/b/c", false, false },
+        { "a/**b", "a/xb", false, true },
+        { "**/**/z", "a/z", false, true },
+        { "**/a/*b*c", "a/x/a/1b2c", false, true },
+        { "*a*b/**/c*d", "xayb/p/q/cd", false, true },
+        { "a\\", "a\\", false, false },
+        { "a\\*", "a*", false, true },
+        { "a\\*", "ab", false, false },
         { "# comment", "# comment", false, false },
         { "\\#a", "#a", false, true },
         { "\\!a", "!a", false, true },
@@ -57,8 +73,30 @@ static void test_rules(void **state)
     }
 }
 
+/* As many ways as there are to share a name among the asterisks: none of them is tried twice. */
+static void test_many_asterisks(void **state)
+{
+    char rules[2000] = "", path[256] = "";
+    for (int i = 0; i < 60; i++)
+        strcat(rules, "*a");
+    strcat(rules, "*b");
+    memset(path, 'a', sizeof(path) - 1);
+    Ignore *ignore = ignore_new(rules);
+    assert_false(ignore_matches(ignore, path, false));
+    ignore_free(ignore);
+    *rules = '\0';
+    for (int i = 0; i < 100; i++)
+        strcat(rules, "**/a/");
+    strcat(rules, "b");
+    for (size_t i = 1; i < sizeof(path) - 2; i += 2)
+        path[i] = '/';
+    ignore = ignore_new(rules);
+    assert_false(ignore_matches(ignore, path, false));
+    ignore_free(ignore);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_rules) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_rules), cmocka_unit_test(test_many_asterisks) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
