@@ -12,9 +12,8 @@
  * that was ended, and goes; so does what nobody keeps.
  *
  * The code of packages runs in a second process, which is locked down (install.c). What that prints is handed on, and
- * searched for the installer's own reason where it fails.
+ * searched for the installer's own reason where it fails (words.c).
  */
-#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -28,17 +27,15 @@
 
 #include "connectors/environment/environment.h"
 #include "connectors/environment/requirements.h"
+#include "connectors/environment/words.h"
 #include "connectors/worker/programs.h"
 #include "lib/basics/clock.h"
 #include "lib/basics/hash.h"
 #include "lib/basics/path.h"
-#include "lib/basics/text.h"
 #include "lib/system/paths.h"
 #include "lib/system/spawn.h"
 
 #define FORMAT "wherry environment 1"
-#define LINE_MAX_KEPT 4000
-#define REASON_MAX 800
 #define VARIABLES_MAX 128
 #define WALK_DESCRIPTORS 32
 #define LINKS_MAX 4 /* python → python3 → python3.12 → the interpreter */
@@ -51,8 +48,7 @@ typedef struct Build {
     char *uv; /* NULL: pip */
     char digest[SHA256_TEXT_SIZE];
     char *name, *folder; /* of the new one */
-    Buffer reason, last; /* what the installer said is wrong; its last words */
-    bool in_reason;      /* uv's goes over several lines */
+    Words words;         /* the installer's */
 } Build;
 
 void built_clear(Built *built)
@@ -72,8 +68,7 @@ static void build_clear(Build *build)
     free(build->uv);
     free(build->name);
     free(build->folder);
-    buffer_clear(&build->reason);
-    buffer_clear(&build->last);
+    words_clear(&build->words);
 }
 
 static const char *variable(const BuildOptions *options, const char *name)
@@ -295,63 +290,14 @@ static char **make_variables(const Build *build)
     return variables;
 }
 
-static void append_bounded(Buffer *buffer, const char *separator, const char *text)
-{
-    if (buffer_length(buffer) >= REASON_MAX)
-        return;
-    _cleanup_(freep) char *printable = text_escape_shortened(text, strlen(text), REASON_MAX);
-    buffer_printf(buffer, "%s%s", buffer_length(buffer) > 0 ? separator : "", printable);
-}
-
-/* Hands LINE on, and keeps of it what tells why: pip's lines "ERROR: …", uv's "error: …" with its causes,
- * or the paragraph behind its arrow. */
-static void take_output_line(Build *build, const char *line)
-{
-    fprintf(stderr, "%s\n", line);
-    const char *text = line + strspn(line, " \t");
-    if (!*text)
-        return;
-    buffer_reset(&build->last);
-    append_bounded(&build->last, "", text);
-    if (strncmp(text, "ERROR: ", 7) == 0 && !strstr(text, "pip subprocess to install") &&
-        strcmp(text, "ERROR: Exception:") != 0) /* then its last words are the exception */
-        append_bounded(&build->reason, "; ", text + 7);
-    else if (strncmp(text, "╰─▶ ", strlen("╰─▶ ")) == 0)
-        build->in_reason = true, append_bounded(&build->reason, "; ", text + strlen("╰─▶ "));
-    else if (strncmp(text, "error: ", 7) == 0)
-        append_bounded(&build->reason, "; ", text + 7);
-    else if (strncmp(text, "cause: ", 7) == 0)
-        append_bounded(&build->reason, ": ", text + 7);
-    else if (build->in_reason && strncmp(text, "hint:", 5) != 0)
-        append_bounded(&build->reason, " ", text);
-}
-
 static void take_output(Build *build, int fd)
 {
-    Buffer line = { 0 };
     char bytes[8192];
-    for (;;) {
-        ssize_t n = read(fd, bytes, sizeof(bytes));
-        if (n < 0 && errno == EINTR)
-            continue;
-        for (ssize_t i = 0; i < n; i++) {
-            if (bytes[i] == '\n') {
-                char *text = buffer_take_string(&line);
-                take_output_line(build, text);
-                free(text);
-            } else if (buffer_length(&line) < LINE_MAX_KEPT && bytes[i] != '\r' && bytes[i] != '\0') {
-                buffer_append(&line, &bytes[i], 1);
-            }
-        }
-        if (n <= 0)
-            break;
-    }
-    if (buffer_length(&line) > 0) {
-        char *text = buffer_take_string(&line);
-        take_output_line(build, text);
-        free(text);
-    }
-    buffer_clear(&line);
+    ssize_t n;
+    while ((n = read(fd, bytes, sizeof(bytes))) > 0 || (n < 0 && errno == EINTR))
+        if (n > 0)
+            words_take(&build->words, bytes, (size_t)n, stderr);
+    words_end(&build->words, stderr);
 }
 
 static int write_requirements(const Build *build, char **ret, Error *error)
@@ -455,8 +401,7 @@ static int make_folder(Build *build, Error *error)
 
 static int failed(Build *build, Error *error)
 {
-    Buffer *why = buffer_length(&build->reason) > 0 ? &build->reason : &build->last;
-    _cleanup_(freep) char *text = buffer_take_string(why);
+    _cleanup_(freep) char *text = words_reason(&build->words);
     const char *what = build->requirements.count > 0 ? "requirements.txt" : "\"requests\"";
     return error_set(error, ERROR_CONFIGURATION, "%s cannot be installed: %s", what,
                      *text ? text : "the installer did not say why");
@@ -469,6 +414,8 @@ static int make_without_requests(Build *build, Error *error)
     failed(build, &why);
     fprintf(stderr, "warning: %s; the connector runs without it\n", why.message);
     build->digest[0] = '\0';
+    words_clear(&build->words);
+    build->words = (Words){ 0 };
     return run_installer(build, false, error);
 }
 

@@ -109,8 +109,10 @@ static int take_line(const char *line, const char *folder, const char *shown, un
     const char *constraint = option_value(line, "-c", "--constraint");
     if ((included || constraint) && !strstr(included ? included : constraint, "://")) {
         _cleanup_(freep) char *path = path_join(folder, included ? included : constraint);
-        if (included)
-            return read_file(path, included, depth + 1, ret, error);
+        if (included) {
+            _cleanup_(freep) char *printable = text_escape_shortened(included, strlen(included), 200);
+            return read_file(path, printable, depth + 1, ret, error);
+        }
         buffer_printf(&ret->text, "-c %s\n", path);
         ret->local = true;
         return 0;
