@@ -129,7 +129,7 @@ def test_an_environment_of_another_python(missing, tmp_path, monkeypatch):
     (tmp_path / "lib/python3.9/site-packages").mkdir(parents=True)
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     monkeypatch.setattr(sys, "base_prefix", "/usr")
-    version = "%d.%d" % sys.version_info[:2]
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
     assert explain(missing, absent("tool")) == (
         f'the environment "{tmp_path}" was made for Python 3.9, and its interpreter is {version} now; make it anew, or '
         "deploy the connection again"
