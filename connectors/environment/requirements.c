@@ -33,9 +33,11 @@ static bool is_name_character(char c)
     return isalnum((unsigned char)c) || c == '-' || c == '_' || c == '.';
 }
 
-/* PEP 503: runs of "-", "_" and "." become one "-", letters small. */
+/* PEP 503: runs of "-", "_" and "." become one "-", letters small. NULL: there is no name. */
 static char *normalise(const char *name, size_t n)
 {
+    if (n == 0)
+        return NULL;
     char *normal = xmalloc(n + 1), *to = normal;
     for (size_t i = 0; i < n; i++) {
         bool dash = name[i] == '-' || name[i] == '_' || name[i] == '.';
@@ -136,11 +138,11 @@ static char *next_line(const char **rest)
     _cleanup_(buffer_clear) Buffer line = { 0 };
     bool continued = true;
     while (continued && **rest) {
-        size_t n = strcspn(*rest, "\n"), length = n > 0 && (*rest)[n - 1] == '\r' ? n - 1 : n;
-        const char *begin = *rest + strspn(*rest, " \t");
-        continued = length > 0 && (*rest)[length - 1] == '\\' && *begin != '#';
-        buffer_append(&line, *rest, length - continued);
-        *rest += n + ((*rest)[n] == '\n');
+        size_t n = strcspn(*rest, "\r\n");
+        const char *begin = *rest + strspn(*rest, " \t"), *end = *rest + n;
+        continued = n > 0 && end[-1] == '\\' && *begin != '#';
+        buffer_append(&line, *rest, n - continued);
+        *rest = end + (strncmp(end, "\r\n", 2) == 0 ? 2 : *end != '\0');
     }
     char *text = buffer_take_string(&line);
     for (char *hash = strchr(text, '#'); hash; hash = strchr(hash + 1, '#'))

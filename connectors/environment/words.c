@@ -60,9 +60,10 @@ static void look_for_reason(Words *words, const char *text)
         append_bounded(&words->reason, ": ", said);
     else if ((said = behind(text, ARROW)))
         words->in_reason = true, append_bounded(&words->reason, "; ", said);
-    else if ((said = behind(text, "× ")) && strstr(said, "did not run successfully"))
-        append_bounded(&words->reason, "; ", said);
-    else if (strcmp(text, "[end of output]") == 0) {
+    else if ((said = behind(text, "× ")) && strstr(said, "did not run successfully.")) {
+        _cleanup_(freep) char *what = xstrndup(said, strcspn(said, "."));
+        append_bounded(&words->reason, "; ", what);
+    } else if (strcmp(text, "[end of output]") == 0) {
         _cleanup_(freep) char *last = xstrndup((const char *)buffer_bytes(&words->last), buffer_length(&words->last));
         append_bounded(&words->reason, ": ", last);
     } else if (words->in_reason && !behind(text, "hint:"))

@@ -27,6 +27,8 @@ static void test_names(void **state)
         { "-r other.txt", NULL },
         { "--index-url https://example.org", NULL },
         { "./package", NULL },
+        { "git+https://example.org/sdk.git#egg=", NULL },
+        { "./-1.0.whl", NULL },
         { "", NULL },
     };
     for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
@@ -81,7 +83,7 @@ static void test_what_reaches_the_installer(void **state)
     put(*state, "requirements.txt",
         "\xef\xbb\xbf# the tools\r\nRequests>=2  # http\r\n\r\nfivetran_connector_sdk[x]>=1\r\n-r more.txt\r\n"
         "numpy \\\r\n  ==1.0 --hash=sha256:abc\n--extra-index-url https://example.org/#simple\n");
-    put(*state, "more.txt", "fivetran-connector-sdk\nidna\n-c limits.txt");
+    put(*state, "more.txt", "fivetran-connector-sdk\ridna\r-c limits.txt");
     _cleanup_(freep) char *text = text_of(*state, &requirements);
     _cleanup_(freep) char *expected = xasprintf("Requests>=2\nidna\n-c %s/limits.txt\nnumpy   ==1.0 --hash=sha256:abc\n"
                                                 "--extra-index-url https://example.org/#simple\n",
@@ -116,6 +118,8 @@ static void test_bad_files(void **state)
 {
     put(*state, "requirements.txt", "-r absent.txt");
     assert_refused(*state, "\"absent.txt\" cannot be read: no such file or directory");
+    put(*state, "requirements.txt", "-r absent\x1b[2J");
+    assert_refused(*state, "\"absent\\x1B[2J\" cannot be read: no such file or directory");
     put(*state, "requirements.txt", "-r requirements.txt");
     assert_refused(*state, "requirements.txt includes files more than 10 deep, \"requirements.txt\" last");
     put(*state, "requirements.txt", "\xff\xfer");
