@@ -125,6 +125,13 @@ static const Layout layouts[_FRAME_TYPE_MAX] = {
     [FRAME_DONE] = { "DONE", 2, { { FIELD_U64, AT(done.rows), 0 }, { FIELD_U64, AT(done.bytes), 0 } } },
     [FRAME_FILE_RETIRED] = { "FILE_RETIRED", 1, { { FIELD_HASH, AT(file_retired.hash), 0 } } },
     [FRAME_PLAN] = { "PLAN", 1, { { FIELD_TEXT, AT(plan.statement), 0 } } },
+    [FRAME_LINE] = { "LINE",
+                     4,
+                     { { FIELD_U64, AT(line.time_us), 0 },
+                       { FIELD_TEXT, AT(line.level), FRAME_NAME_MAX },
+                       { FIELD_TEXT, AT(line.origin), FRAME_NAME_MAX },
+                       { FIELD_TEXT, AT(line.message), 0 } } },
+    [FRAME_LINES_END] = { "LINES_END", 0, {} },
 };
 
 const char *frame_type_name(FrameType type)

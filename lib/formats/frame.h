@@ -19,7 +19,7 @@
  *
  * On the sockets, writer ↔ daemon ↔ worker; each program's first frame is HELLO, the daemon's first is BEGIN:
  *
- *     daemon → writer   BEGIN, FILE_SEEN (a question), CANCEL, WORKER_GONE
+ *     daemon → writer   BEGIN, FILE_SEEN (a question), CANCEL, WORKER_GONE, LINE, LINES_END
  *     writer → daemon   HELLO, OPENED, FILE_VERDICT, FILE_DONE, TAKEN, COMMITTED, PLAN, LOG, PROGRESS, ERROR, DONE
  *     daemon → worker   BEGIN, FILE_VERDICT, FILE_DONE (the writer's, passed on), TAKEN, CANCEL
  *     worker → daemon   HELLO, FILE_SEEN, FILE_NOTE, FILE_RETIRED, LOG, PROGRESS, ERROR, DONE
@@ -71,6 +71,8 @@ typedef enum FrameType {
     FRAME_DONE,
     FRAME_FILE_RETIRED,
     FRAME_PLAN,
+    FRAME_LINE,
+    FRAME_LINES_END,
     _FRAME_TYPE_MAX,
 } FrameType;
 
@@ -231,6 +233,12 @@ typedef struct Frame {
         struct {
             FrameText statement; /* that would be executed, without its ";" */
         } plan;
+        struct {
+            uint64_t time_us; /* wall clock */
+            FrameText level;  /* "WARNING" */
+            FrameText origin; /* who said it: "connector_sdk" */
+            FrameText message;
+        } line; /* of the sync's log, for the log table */
         struct {
             uint64_t rows;  /* worker: sent; writer: committed */
             uint64_t bytes; /* worker: source bytes read; writer: 0 */

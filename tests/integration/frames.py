@@ -20,7 +20,7 @@ MAGIC, VERSION = 0x59525257, 1
 
 TYPES = (
     "HELLO TABLE ROWS TRUNCATE CHECKPOINT FILE_BEGIN FILE_END END BEGIN OPENED LOG PROGRESS ERROR CANCEL WORKER_GONE "
-    "TAKEN COMMITTED FILE_SEEN FILE_VERDICT FILE_NOTE FILE_DONE DONE FILE_RETIRED PLAN"
+    "TAKEN COMMITTED FILE_SEEN FILE_VERDICT FILE_NOTE FILE_DONE DONE FILE_RETIRED PLAN LINE LINES_END"
 ).split()
 NUMBERS = {name: i + 1 for i, name in enumerate(TYPES)}
 
@@ -67,6 +67,8 @@ LAYOUTS = {
     "DONE": [("rows", "Q"), ("bytes", "Q")],
     "FILE_RETIRED": [("hash", "hash")],
     "PLAN": [("statement", "str")],
+    "LINE": [("time_us", "Q"), ("level", "str"), ("origin", "str"), ("message", "str")],
+    "LINES_END": [],
 }
 DEFAULTS = {"I": 0, "H": 0, "B": 0, "Q": 0, "hash": bytes(32), "str": b""}
 

@@ -124,6 +124,12 @@ static size_t sample_frames(Frame ret[_FRAME_TYPE_MAX])
         case FRAME_PLAN:
             frame.plan.statement = text("CREATE TABLE t (a INTEGER)");
             break;
+        case FRAME_LINE:
+            frame.line.time_us = 14;
+            frame.line.level = text("WARNING");
+            frame.line.origin = text("connector_sdk");
+            frame.line.message = text("slow");
+            break;
         case FRAME_DONE:
             frame.done.rows = 1;
             frame.done.bytes = 2;
@@ -131,6 +137,7 @@ static size_t sample_frames(Frame ret[_FRAME_TYPE_MAX])
         case FRAME_END:
         case FRAME_CANCEL:
         case FRAME_WORKER_GONE:
+        case FRAME_LINES_END:
         case _FRAME_TYPE_MAX:
             break;
         }
