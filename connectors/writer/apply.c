@@ -43,16 +43,32 @@ static int batch_begin(Writer *writer, Error *error)
     return writer->file_is_planned ? 0 : writer->destination->begin(writer->handle, &writer->batch, error);
 }
 
+static bool was_told(const Writer *writer, const char *statement)
+{
+    const char *at = (const char *)buffer_bytes(&writer->told), *end = at + buffer_length(&writer->told);
+    while (at < end && strcmp(at, statement) != 0)
+        at += strlen(at) + 1;
+    return at < end;
+}
+
+int apply_plan_tell(Writer *writer, Error *error)
+{
+    const char *at = (const char *)buffer_bytes(&writer->planned), *end = at + buffer_length(&writer->planned);
+    for (; at < end; at += strlen(at) + 1) {
+        Frame frame = { .type = FRAME_PLAN, .plan = { .statement = frame_text(at) } };
+        if (!was_told(writer, at) && control_send(writer, &frame, error) < 0)
+            return -1;
+    }
+    buffer_append(&writer->told, buffer_bytes(&writer->planned), buffer_length(&writer->planned));
+    buffer_reset(&writer->planned);
+    return 0;
+}
+
 /* What this batch would do: told once it is known to come to its end. */
 static int plan_tell(Writer *writer, Error *error)
 {
-    const char *at = (const char *)buffer_bytes(&writer->planned), *end = at + buffer_length(&writer->planned);
-    for (; at < end; at += strlen(at) + 1)
-        if (control_send(writer, &(Frame){ .type = FRAME_PLAN, .plan = { .statement = frame_text(at) } }, error) < 0)
-            return -1;
-    buffer_reset(&writer->planned);
     writer->file_is_planned |= writer->batch.is_file;
-    return 0;
+    return apply_plan_tell(writer, error);
 }
 
 static int batch_commit(Writer *writer, const char *state, Error *error)
@@ -86,6 +102,8 @@ void apply_clear(Writer *writer)
     sequence_clear(&writer->sequence);
     committed_state_clear(&writer->known);
     buffer_clear(&writer->planned);
+    buffer_clear(&writer->told);
+    writer->log_table = log_table_free(writer->log_table);
     free(writer->ensured);
     free(writer->file_name);
     free(writer->deferred_state);

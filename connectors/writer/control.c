@@ -53,6 +53,13 @@ static int take_frame(Writer *writer, const Frame *frame, Error *error)
     case FRAME_WORKER_GONE:
         writer->worker_gone = true;
         return 0;
+    case FRAME_LINE:
+    case FRAME_LINES_END:
+        if (writer->log_table) {
+            log_table_take(writer->log_table, frame);
+            return 0;
+        }
+        __attribute__((fallthrough));
     default:
         return error_set(error, ERROR_INTERNAL, "the daemon sent frame %s to a writer", frame_type_name(frame->type));
     }
@@ -141,5 +148,5 @@ bool writer_pulse(Writer *writer, const char *phase)
         if (control_take(writer, NULL) < 0)
             writer->daemon_gone = true;
     }
-    return writer->cancelled || writer->daemon_gone;
+    return writer->cancelled || writer->daemon_gone || log_table_gives_up(writer->log_table);
 }

@@ -14,6 +14,11 @@
  * marker in one transaction, only after the compare-and-swap was seen to change one row, and returns after the data is
  * on disk. After any failed call but abort and close, the library calls abort.
  *
+ * A batch with `log` set holds lines of the sync's log and nothing else: it belongs to no sequence. Its begin compares
+ * nothing, its commit writes no state and no marker, and the table that it describes is LOG_TABLE_OWNER's in place of
+ * the connection's: several connections write to it at once, and a destination that lets them makes them wait for each
+ * other in begin. There is at most one, after all others, whatever became of them.
+ *
  * Inside a batch that is a file, an error of kind ERROR_DATA is that file's own: it is rolled back and reported as
  * failed, and the sync goes on with the next file. Every other kind ends the sync.
  *
@@ -120,7 +125,13 @@ typedef struct Batch {
     const char *file_name; /* printable */
     uint64_t rows;         /* so far */
     int64_t started_us;    /* wall clock, never before the connection's last commit: _ingested_at, _fivetran_synced */
+    bool log;              /* see above */
 } Batch;
+
+/* In _wherry_tables, where a connection's name stands: no connection is called so. */
+#define LOG_TABLE_OWNER "*"
+/* The error for WHO (a connection or LOG_TABLE_OWNER), that must not have TABLE of OWNER. PLACE: ""/srv/shop.db"". */
+int refuse_owner(const char *table, const char *place, const char *owner, const char *who, Error *error);
 
 #define OPERATION_BIT(operation) (1u << (operation))
 
@@ -184,6 +195,10 @@ typedef struct Destination {
      * leaves COLUMN_SYNCED; with history ends the active ones at AT_US. */
     int (*soft_delete)(void *destination, const Table *table, int64_t before_us, int64_t at_us, Error *error);
     int (*drop)(void *destination, const char *name, Error *error); /* where it is there; its marks, too */
+    /* Removes for good the rows of TABLE whose key, one column of STRING, is less than KEY_BEFORE and whose COLUMN, of
+     * UTC_DATETIME, is before BEFORE_US. */
+    int (*expire)(void *destination, const Table *table, const char *key_before, const char *column, int64_t before_us,
+                  Error *error);
 
     int (*commit)(void *destination, const Batch *batch, Error *error);
     void (*abort)(void *destination);

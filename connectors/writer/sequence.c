@@ -186,6 +186,12 @@ static int check_table_name(const Sequence *sequence, const Frame *frame, Error 
         return refuse_name(error, "bad table name", name);
     if (name_is_reserved(name))
         return refuse_name(error, "reserved table name", name);
+    const char *log_table = sequence->rules.log_table;
+    if (log_table && name.length == strlen(log_table) && strncasecmp(name.data, log_table, name.length) == 0)
+        return error_set(error, ERROR_CONFIGURATION,
+                         "table \"%.*s\" has the name of the table of log lines: leave out `log_table: true`, or give "
+                         "the table another name",
+                         (int)name.length, name.data);
     if (sequence->rules.only_table && !text_equals(name, sequence->rules.only_table))
         return refuse_name(error, "this connection has no table", name);
     if (id > sequence->table_count)

@@ -17,6 +17,7 @@ typedef struct SequenceRules {
     bool changes;            /* files of changes: COLUMN_SEQUENCE and COLUMN_IS_DELETED are allowed */
     uint64_t max_value_size; /* bytes of one value, or of a state */
     const char *destination; /* for messages: "destination-sqlite" */
+    const char *log_table;   /* a name that is taken, in any case; NULL: none */
 } SequenceRules;
 
 typedef enum SequenceState {

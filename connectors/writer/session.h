@@ -11,6 +11,8 @@
 /* The daemon passes on one question at a time; more than this many waiting is not our daemon. */
 #define QUESTIONS_MAX 64
 
+typedef struct LogTable LogTable; /* log-table.c */
+
 struct Writer {
     const Destination *destination;
     void *handle;    /* of the destination; NULL before open */
@@ -37,6 +39,7 @@ struct Writer {
 
     bool plan;            /* nothing is to be done, only said: */
     Buffer planned;       /* statements of the open batch, each with its NUL */
+    Buffer told;          /* and of those before */
     bool file_is_planned; /* a file was: those after it find the table as it leaves it */
 
     /* operations.c: outside files */
@@ -61,6 +64,8 @@ struct Writer {
     /* debug.c: a person debugs a connector */
     bool debug;
     uint64_t calls[_OPERATION_MAX], truncates, checkpoints; /* calls: rows, by operation */
+
+    LogTable *log_table; /* log-table.c; NULL: nobody wants it */
 
     /* control.c */
     bool cancelled;
@@ -88,6 +93,7 @@ int apply_deferred(Writer *writer, int *ret_ms, Error *error);
 int apply_gone(Writer *writer, Error *error);                     /* the worker ended without END */
 int apply_state(Writer *writer, const char *state, Error *error); /* set_state */
 void apply_abort(Writer *writer);
+int apply_plan_tell(Writer *writer, Error *error); /* what an open batch would do, but what was told before */
 void apply_clear(Writer *writer);
 
 /* --- operations.c: what an open batch is given outside files --- */
@@ -119,6 +125,16 @@ static inline Table changes_visible(const Table *table)
         visible.column_count--;
     return visible;
 }
+
+/* --- log-table.c: the sync's log as a table --- */
+#define LOG_TABLE "connector_sdk_log"
+LogTable *log_table_new(void);
+LogTable *log_table_free(LogTable *log);
+void log_table_take(LogTable *log, const Frame *frame); /* LINE, LINES_END */
+/* After the last word: waits for the last line, and writes them all. What fails is a warning. */
+void log_table_finish(Writer *writer);
+void log_table_plan(Writer *writer);          /* instead: into `planned` */
+bool log_table_gives_up(const LogTable *log); /* NULL: no */
 
 /* debug.c: tells what the source emits, where BEGIN says "debug": true. */
 void debug_begin(Writer *writer, const json_t *configuration); /* after the rules are set */

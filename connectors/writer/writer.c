@@ -102,6 +102,8 @@ static int receive_begin(Writer *writer, Begin *ret, Error *error)
     writer->files = json_is_true(json_object_get(configuration, "files"));
     writer->plan = json_is_true(json_object_get(configuration, "plan"));
     receive_rules(writer, configuration);
+    if (json_is_true(json_object_get(configuration, "log_table")))
+        writer->log_table = log_table_new();
     writer->commit_interval_ms = (int64_t)number_of(configuration, "commit_interval", DEFAULT_COMMIT_INTERVAL_S) * 1000;
     return 0;
 }
@@ -257,12 +259,16 @@ static int run_sync(Writer *writer, const Begin *begin, Error *error)
                                     .operations = destination->operations & (writer->files ? file_operations : ~insert),
                                     .truncate = destination->soft_delete && !writer->files,
                                     .max_value_size = begin->max_value_size,
+                                    .log_table = writer->log_table ? LOG_TABLE : NULL,
                                     .destination = destination->program });
     Channel pipe;
     channel_init(&pipe, FD_OPERATIONS, FRAME_PAYLOAD_MAX);
     int r = run_operations(writer, &pipe, error);
     channel_clear(&pipe);
-    return r;
+    if (r < 0 || !writer->plan || !writer->log_table)
+        return r;
+    log_table_plan(writer);
+    return apply_plan_tell(writer, error);
 }
 
 static int set_state(Writer *writer, const Begin *begin, Error *error)
@@ -291,7 +297,7 @@ static int run(Writer *writer, Begin *begin, Error *error)
     return begin->set_state ? set_state(writer, begin, error) : run_sync(writer, begin, error);
 }
 
-static int finish(Writer *writer, int r, const Error *error)
+static int say_last_word(Writer *writer, int r, const Error *error)
 {
     debug_end(writer);
     if (r < 0) {
@@ -302,6 +308,23 @@ static int finish(Writer *writer, int r, const Error *error)
     }
     Frame done = { .type = FRAME_DONE, .done = { .rows = writer->rows_committed } };
     return control_send(writer, &done, NULL) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* Closed before the last word: whoever hears it finds the destination at rest. But where the log is a table, too, the
+ * last word is to be among its lines, and the end of the socket is the end. */
+static int finish(Writer *writer, int r, const Error *error)
+{
+    int status = 0;
+    bool log = writer->log_table && writer->rules.handle && !writer->plan;
+    apply_abort(writer);
+    if (log) {
+        operations_reset(writer); /* its memory */
+        status = say_last_word(writer, r, error);
+        log_table_finish(writer);
+    }
+    if (writer->handle)
+        writer->destination->close(writer->handle);
+    return log ? status : say_last_word(writer, r, error);
 }
 
 int writer_main(int argc, char *argv[], const Destination *destination)
@@ -320,10 +343,6 @@ int writer_main(int argc, char *argv[], const Destination *destination)
     _cleanup_(begin_clear) Begin begin = { 0 };
     channel_init(&writer.control, FD_CONTROL, FRAME_CONTROL_MAX);
     int r = run(&writer, &begin, &error);
-    apply_abort(&writer);
-    /* Closed before the last word: whoever hears it finds the destination at rest. */
-    if (writer.handle)
-        destination->close(writer.handle);
     int status = finish(&writer, r, &error);
     apply_clear(&writer);
     channel_clear(&writer.control);

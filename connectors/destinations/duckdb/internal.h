@@ -60,6 +60,7 @@ typedef struct DuckDb {
     char *use;    /* in a plan: what is to be said before the first statement; NULL: nothing, or it was */
     const DuckdbLibrary *library; /* owned */
     char *connection_name;        /* owned, as all strings here */
+    const char *owner;            /* of the tables of the open batch */
     bool truncate, cdc;           /* write_mode */
     bool files;
     char *path;   /* resolved: where the WAL is, too */
@@ -82,6 +83,7 @@ typedef struct DuckDb {
     uint64_t sequence, epoch; /* of it, as last seen */
 
     const Batch *batch;               /* of files: the one that is open */
+    bool log;                         /* the open batch is lines of the log */
     char file_hash[SHA256_TEXT_SIZE]; /* its file's: sinks point to it */
     Sink *sinks;                      /* of tables of files, by id */
     size_t sink_count;
@@ -121,7 +123,7 @@ int duck_files_lost(void *destination, const char *table, uint64_t *ret, Error *
 int duck_begin(void *destination, const Batch *batch, Error *error);
 int duck_commit(void *destination, const Batch *batch, Error *error);
 void duck_abort(void *destination);
-/* Makes the table NAME this connection's, or fails where it is another's. TAKE: also where it is nobody's. */
+/* Makes the table NAME the batch's owner's, or fails where it is another's. TAKE: also where it is nobody's. */
 int duck_own_table(DuckDb *self, const char *name, bool take, Error *error);
 /* What is there under NAME, whatever its case: nothing (*RET NULL) or a table, by the name that it has; a view is an
  * error. The caller frees. */

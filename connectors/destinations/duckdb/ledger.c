@@ -152,6 +152,8 @@ static int make_own_tables(DuckDb *self, Error *error)
 int duck_begin(void *destination, const Batch *batch, Error *error)
 {
     DuckDb *self = destination;
+    self->log = batch->log;
+    self->owner = batch->log ? LOG_TABLE_OWNER : self->connection_name;
     if (!self->connection && duck_open_database(self, true, error) < 0)
         return -1;
     if (duck_execute(self, "BEGIN TRANSACTION", "begin a transaction", error) < 0)
@@ -160,7 +162,7 @@ int duck_begin(void *destination, const Batch *batch, Error *error)
     StateRow row;
     if (read_row(self, &row, NULL, error) < 0)
         return -1;
-    if (row.sequence != self->sequence || row.epoch != self->epoch || row.found != self->state_row)
+    if (!batch->log && (row.sequence != self->sequence || row.epoch != self->epoch || row.found != self->state_row))
         return error_set(error, ERROR_TEMPORARY,
                          "database \"%s\": connection \"%s\" was written by another run meanwhile (sequence %llu, "
                          "epoch %llu; this run knows %llu, %llu); the next run goes on from there",
@@ -182,16 +184,14 @@ int duck_own_table(DuckDb *self, const char *name, bool take, Error *error)
         _cleanup_(freep) char *there = rows_text(&rows, 0), *owner = rows_text(&rows, 1);
         if (!there || strcasecmp(there, name) != 0)
             continue;
-        if (owner && strcmp(owner, self->connection_name) == 0)
+        if (owner && strcmp(owner, self->owner) == 0)
             return 0;
-        return error_set(error, ERROR_CONFIGURATION,
-                         "table \"%s\" in \"%s\" belongs to connection \"%s\": connection \"%s\" must not write to it; "
-                         "choose another table, or delete its row in _wherry_tables",
-                         name, self->path, owner ? owner : "", self->connection_name);
+        _cleanup_(freep) char *place = xasprintf("\"%s\"", self->path);
+        return refuse_owner(name, place, owner ? owner : "", self->owner, error);
     }
     if (!take || self->plan)
         return 0;
-    const Parameter parameters[] = { TEXT_PARAMETER(name), TEXT_PARAMETER(self->connection_name) };
+    const Parameter parameters[] = { TEXT_PARAMETER(name), TEXT_PARAMETER(self->owner) };
     return duck_run(self, "INSERT INTO _wherry_tables (table_name, connection) VALUES ($1, $2)", parameters,
                     ELEMENTSOF(parameters), NULL, "take a table", error);
 }
@@ -259,10 +259,10 @@ static int write_file(DuckDb *self, const Batch *batch, int64_t now_us, Error *e
 /* That COMMIT did not fail is not enough. */
 static int verify_commit(DuckDb *self, const Batch *batch, Error *error)
 {
-    StateRow row;
-    if (read_row(self, &row, NULL, error) < 0)
+    StateRow row = { 0 };
+    if (!batch->log && read_row(self, &row, NULL, error) < 0)
         return -1;
-    if (!row.found || row.sequence != batch->sequence || row.epoch != batch->epoch)
+    if (!batch->log && (!row.found || row.sequence != batch->sequence || row.epoch != batch->epoch))
         return error_set(error, ERROR_TEMPORARY,
                          "database \"%s\": DuckDB has rolled the transaction back, though it did not say so",
                          self->path);
@@ -280,17 +280,20 @@ int duck_commit(void *destination, const Batch *batch, Error *error)
         return 0;
     }
     if (duck_finish_files(self, error) < 0 || duck_merge_file(self, batch, error) < 0 ||
-        write_state(self, batch, now_us, error) < 0 || (batch->is_file && write_file(self, batch, now_us, error) < 0))
+        (!batch->log && write_state(self, batch, now_us, error) < 0) ||
+        (batch->is_file && write_file(self, batch, now_us, error) < 0))
         return -1;
     if (duck_execute(self, "COMMIT", "commit", error) < 0)
         return -1;
     self->in_transaction = self->schema_made = false;
     if (verify_commit(self, batch, error) < 0)
         return -1;
+    duck_keyed_committed(self);
+    if (batch->log)
+        return 0;
     self->sequence = batch->sequence;
     self->epoch = batch->epoch;
     self->state_row = true;
-    duck_keyed_committed(self);
     return 0;
 }
 

@@ -29,6 +29,7 @@ static const Destination destination_duckdb = {
     .merge = duck_merge,
     .soft_delete = duck_soft_delete,
     .drop = duck_drop,
+    .expire = duck_expire,
     .commit = duck_commit,
     .abort = duck_abort,
     .close = duck_close,

@@ -84,7 +84,7 @@ int duck_stage(DuckDb *self, const Table *table, const Frame *rows, uint64_t fir
     Operation operation = rows->rows.operation;
     if (!keyed->staged[operation] && open_stage(self, keyed, table, operation, error) < 0)
         return -1;
-    if (self->cdc && keyed->current.column_count == 0)
+    if (self->cdc && !self->log && keyed->current.column_count == 0)
         keyed->current = table_copy(table);
     return sink_rows(self, &keyed->sinks[operation], table, rows, first_row, error);
 }
@@ -285,7 +285,7 @@ int duck_merge(void *destination, const Table *table, Error *error)
 {
     DuckDb *self = destination;
     KeyedTable *keyed = duck_keyed(self, table->name);
-    if (self->cdc)
+    if (self->cdc && !self->log)
         return 0; /* it waits for the end of the file */
     Merge merge = { .self = self, .table = table, .history = table->flags & TABLE_HISTORY, .start = SIZE_MAX };
     if (merge.history)
@@ -335,4 +335,25 @@ int duck_soft_delete(void *destination, const Table *table, int64_t before_us, i
     now_dirty(duck_keyed(self, table->name));
     _cleanup_(freep) char *text = buffer_take_string(&sql);
     return duck_run(self, text, parameters, count, NULL, "truncate a table", error);
+}
+
+int duck_expire(void *destination, const Table *table, const char *key_before, const char *column, int64_t before_us,
+                Error *error)
+{
+    DuckDb *self = destination;
+    _cleanup_(buffer_clear) Buffer sql = { 0 };
+    buffer_append_string(&sql, "DELETE FROM ");
+    duck_quote(&sql, table->name);
+    for (size_t i = 0; i < table->column_count; i++)
+        if (table->columns[i].flags & COLUMN_KEY) {
+            buffer_append_string(&sql, " WHERE ");
+            duck_quote(&sql, table->columns[i].name.data);
+        }
+    buffer_append_string(&sql, " < $1 AND epoch_us(");
+    duck_quote(&sql, column);
+    buffer_append_string(&sql, ") < $2");
+    const Parameter parameters[] = { TEXT_PARAMETER(key_before), INTEGER_PARAMETER(before_us) };
+    now_dirty(duck_keyed(self, table->name));
+    _cleanup_(freep) char *text = buffer_take_string(&sql);
+    return duck_run(self, text, parameters, ELEMENTSOF(parameters), NULL, "delete old rows", error);
 }

@@ -16,6 +16,9 @@
  * Nothing is compiled just in time: where the planner is told which way to go, its costs are beyond all thresholds for
  * that, and compiling took ten times as long as a statement of some thousand keys.
  *
+ * Lines of the log are compared with nothing. Their table is everybody's: whoever writes to it waits until those before
+ * have committed.
+ *
  * Whose functions and operators run is not left to the role's search_path: in a transaction it is the system's own, as
  * for logical replication; what is read outside of one names them in full.
  */
@@ -190,17 +193,43 @@ static int lock_row(Postgres *self, Error *error)
     return 0;
 }
 
+/* Whoever does the same in this schema at this moment goes first. */
+static int wait_for_others(Postgres *self, const char *what, Error *error)
+{
+    const char *const parameters[] = { what, self->schema };
+    return postgres_query(
+        self, "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1::text || $2::text, 0))", 2,
+        parameters, NULL, "wait for others", error);
+}
+
+static int lock_batch(Postgres *self, Error *error)
+{
+    if (!self->batch->log)
+        return lock_row(self, error);
+    self->phase = "waiting for a lock";
+    if (wait_for_others(self, "wherry log ", error) < 0)
+        return -1;
+    self->phase = "loading";
+    self->locked = true;
+    return 0;
+}
+
 int postgres_begin(void *destination, const Batch *batch, Error *error)
 {
     Postgres *self = destination;
     self->batch = batch;
+    self->owner = batch->log ? LOG_TABLE_OWNER : self->connection;
     self->locked = false;
     if (!self->server && postgres_connect(self, error) < 0)
         return -1;
     if (begin_transaction(self, error) < 0)
         return -1;
+    if (self->plan)
+        return 0;
+    if (batch->log)
+        return self->own_tables ? lock_batch(self, error) : postgres_lock(self, error);
     /* Else there is nothing to compare with yet: see postgres_lock(). */
-    return self->own_tables && self->state_row && !self->plan ? lock_row(self, error) : 0;
+    return self->own_tables && self->state_row ? lock_batch(self, error) : 0;
 }
 
 /* --- our own tables --- */
@@ -230,15 +259,12 @@ static int make_own_tables(Postgres *self, Error *error)
     return 0;
 }
 
-/* Whoever does the same in this schema at this moment goes first. */
 static int create_own_tables(Postgres *self, Error *error)
 {
     _cleanup_(freep) char *row = with_table(
         self, "INSERT INTO %T VALUES ($1, 0, 0, '', '{}', to_timestamp(0)) ON CONFLICT DO NOTHING", "_wherry_state");
-    const char *const schema[] = { self->schema }, *const connection[] = { self->connection };
-    if (begin_transaction(self, error) < 0 ||
-        postgres_query(self, "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('wherry ' || $1, 0))",
-                       1, schema, NULL, "wait for others", error) < 0 ||
+    const char *const connection[] = { self->connection };
+    if (begin_transaction(self, error) < 0 || wait_for_others(self, "wherry ", error) < 0 ||
         find_own_tables(self, error) < 0)
         return -1;
     if (!self->own_tables && make_own_tables(self, error) < 0)
@@ -260,7 +286,7 @@ int postgres_lock(Postgres *self, Error *error)
     if (postgres_execute(self, "ROLLBACK", BEGIN_ATTEMPT, error) < 0 || create_own_tables(self, error) < 0)
         return -1;
     self->own_tables = self->state_row = true;
-    return begin_transaction(self, error) < 0 ? -1 : lock_row(self, error);
+    return begin_transaction(self, error) < 0 ? -1 : lock_batch(self, error);
 }
 
 int postgres_own_table(Postgres *self, const char *name, Error *error)
@@ -271,20 +297,17 @@ int postgres_own_table(Postgres *self, const char *name, Error *error)
     _cleanup_(freep) char *find = with_table(self, "SELECT connection FROM %T WHERE table_name = $1", "_wherry_tables");
     _cleanup_(freep) char *insert =
         with_table(self, "INSERT INTO %T (table_name, connection) VALUES ($1, $2)", "_wherry_tables");
-    const char *const parameters[] = { name, self->connection };
+    const char *const parameters[] = { name, self->owner };
     if (postgres_query(self, find, 1, parameters, &result, "look for a table's owner", error) < 0)
         return -1;
     if (PQntuples(result) == 0)
         return self->locked && !self->plan ? postgres_query(self, insert, 2, parameters, NULL, "take a table", error)
                                            : 0;
     const char *owner = PQgetvalue(result, 0, 0);
-    if (strcmp(owner, self->connection) == 0)
+    if (strcmp(owner, self->owner) == 0)
         return 0;
-    return error_set(
-        error, ERROR_CONFIGURATION,
-        "table \"%s\" in schema \"%s\" of %s belongs to connection \"%s\": connection \"%s\" must not write "
-        "to it; choose another table, or delete its row in _wherry_tables",
-        name, self->schema, self->place, owner, self->connection);
+    _cleanup_(freep) char *place = xasprintf("schema \"%s\" of %s", self->schema, self->place);
+    return refuse_owner(name, place, owner, self->owner, error);
 }
 
 /* --- commit --- */
@@ -378,8 +401,10 @@ static int send_commit(Postgres *self, const Batch *batch, Error *error)
     _cleanup_(result_clearp) PGresult *result = NULL;
     _cleanup_(error_clear) Error lost = { 0 };
     if (postgres_query(self, "COMMIT", 0, NULL, &result, "commit", &lost) < 0) {
-        /* An error that the server still told us, such as a deferred constraint, is its answer. */
-        if (lost.kind != ERROR_CANCELLED && self->server && PQstatus(self->server) == CONNECTION_OK) {
+        /* An error that the server still told us, such as a deferred constraint, is its answer. Of lines of the log
+         * nobody needs to know. */
+        bool answered = lost.kind != ERROR_CANCELLED && self->server && PQstatus(self->server) == CONNECTION_OK;
+        if (answered || batch->log) {
             error_move(error, &lost);
             return -1;
         }
@@ -407,7 +432,7 @@ int postgres_commit(void *destination, const Batch *batch, Error *error)
         postgres_abort(self);
         return r;
     }
-    if (r == 0)
+    if (r == 0 && !batch->log)
         r = write_state(self, batch, error);
     if (r == 0 && batch->is_file)
         r = write_file(self, batch, error);
@@ -418,6 +443,8 @@ int postgres_commit(void *destination, const Batch *batch, Error *error)
         return -1;
     postgres_tables_reset(self);
     self->locked = false;
+    if (batch->log)
+        return 0;
     self->sequence = batch->sequence;
     self->epoch = batch->epoch;
     return 0;

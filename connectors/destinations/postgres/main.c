@@ -22,6 +22,7 @@ static const Destination destination_postgres = {
     .merge = postgres_merge,
     .soft_delete = postgres_soft_delete,
     .drop = postgres_drop,
+    .expire = postgres_expire,
     .commit = postgres_commit,
     .abort = postgres_abort,
     .close = postgres_close,

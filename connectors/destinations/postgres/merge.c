@@ -351,3 +351,25 @@ int postgres_soft_delete(void *destination, const Table *table, int64_t before_u
     }
     return run(self, &sql, error);
 }
+
+int postgres_expire(void *destination, const Table *table, const char *key_before, const char *column,
+                    int64_t before_us, Error *error)
+{
+    Postgres *self = destination;
+    _cleanup_(buffer_clear) Buffer sql = { 0 };
+    if (postgres_copy_end(self, error) < 0)
+        return -1;
+    buffer_append_string(&sql, "DELETE FROM ");
+    quote_table(self, &sql, table->name);
+    for (size_t i = 0; i < table->column_count; i++)
+        if (table->columns[i].flags & COLUMN_KEY) {
+            buffer_append_string(&sql, " WHERE ");
+            quote(&sql, table->columns[i].name.data);
+        }
+    buffer_append_string(&sql, " < $1 AND ");
+    quote(&sql, column);
+    buffer_append_string(&sql, " < ");
+    put_instant(&sql, before_us);
+    _cleanup_(freep) char *text = buffer_take_string(&sql);
+    return postgres_query(self, text, 1, &key_before, NULL, "delete old rows", error);
+}

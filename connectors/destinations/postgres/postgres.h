@@ -54,6 +54,7 @@ typedef struct Postgres {
     Writer *writer;
     Buffer *plan;              /* takes what would be executed; NULL: a sync */
     char *connection, *schema; /* owned, as all strings here */
+    const char *owner;         /* of the tables of the open batch */
     bool truncate, cdc;        /* write_mode */
     bool strip_nul;
     int64_t connect_timeout_s, lock_timeout_s, statement_timeout_s;
@@ -72,7 +73,7 @@ typedef struct Postgres {
 
     bool own_tables;          /* the _wherry_… tables are there */
     bool state_row;           /* and our row in _wherry_state */
-    bool locked;              /* and locked by this transaction */
+    bool locked;              /* and locked by this transaction, or the log table is */
     uint64_t sequence, epoch; /* of it, as last seen */
     const Batch *batch;       /* that is open */
     PgTable *tables;          /* by id */

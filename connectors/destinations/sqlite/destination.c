@@ -23,6 +23,7 @@ const Destination destination_sqlite = {
     .merge = sqlite_merge,
     .soft_delete = sqlite_soft_delete,
     .drop = sqlite_drop,
+    .expire = sqlite_expire,
     .commit = sqlite_commit,
     .abort = sqlite_abort,
     .close = sqlite_close,

@@ -396,7 +396,7 @@ int sqlite_merge(void *destination, const Table *table, Error *error)
     return 0; /* each row was applied as it came */
 }
 
-/* --- truncate --- */
+/* --- truncate, expire --- */
 
 static size_t time_text(int64_t us, char *ret)
 {
@@ -441,4 +441,29 @@ int sqlite_soft_delete(void *destination, const Table *table, int64_t before_us,
     int r = sqlite_step(self, statement, NULL, "truncate a table", error);
     self->phase = "loading";
     return r;
+}
+
+int sqlite_expire(void *destination, const Table *table, const char *key_before, const char *column, int64_t before_us,
+                  Error *error)
+{
+    Sqlite *self = destination;
+    _cleanup_(buffer_clear) Buffer sql = { 0 };
+    _cleanup_(sqlite_finalizep) sqlite3_stmt *statement = NULL;
+    char before[TIMESTAMP_TEXT_MAX];
+    buffer_append_string(&sql, "DELETE FROM ");
+    sqlite_quote(&sql, table->name);
+    for (size_t i = 0; i < table->column_count; i++)
+        if (table->columns[i].flags & COLUMN_KEY) {
+            buffer_append_string(&sql, " WHERE ");
+            sqlite_quote(&sql, table->columns[i].name.data);
+        }
+    buffer_append_string(&sql, " < ?1 AND rtrim(");
+    sqlite_quote(&sql, column);
+    buffer_append_string(&sql, ", 'Z') < ?2");
+    _cleanup_(freep) char *text = buffer_take_string(&sql);
+    if (sqlite_prepare(self, text, &statement, "delete old rows", error) < 0)
+        return -1;
+    sqlite3_bind_text(statement, 1, key_before, -1, SQLITE_STATIC);
+    sqlite3_bind_text(statement, 2, before, (int)time_text(before_us, before), SQLITE_STATIC);
+    return sqlite_step(self, statement, NULL, "delete old rows", error);
 }

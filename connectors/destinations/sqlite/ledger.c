@@ -159,6 +159,7 @@ static int change_journal_mode(Sqlite *self, Error *error)
 int sqlite_begin(void *destination, const Batch *batch, Error *error)
 {
     Sqlite *self = destination;
+    self->owner = batch->log ? LOG_TABLE_OWNER : self->connection;
     if (!self->plan && change_journal_mode(self, error) < 0)
         return -1;
     if (sqlite_execute(self, self->plan ? "BEGIN" : "BEGIN IMMEDIATE", "begin a transaction", error) < 0)
@@ -167,7 +168,7 @@ int sqlite_begin(void *destination, const Batch *batch, Error *error)
     bool found;
     if (read_row(self, &sequence, &epoch, &found, NULL, error) < 0)
         return -1;
-    if (sequence != self->sequence || epoch != self->epoch || found != self->state_row)
+    if (!batch->log && (sequence != self->sequence || epoch != self->epoch || found != self->state_row))
         return error_set(error, ERROR_TEMPORARY,
                          "database \"%s\": connection \"%s\" was written by another run meanwhile (sequence %llu, "
                          "epoch %llu; this run knows %llu, %llu); the next run goes on from there",
@@ -193,12 +194,10 @@ int sqlite_own_table(Sqlite *self, const char *table, Error *error)
         return -1;
     if (found) {
         const char *owner = (const char *)sqlite3_column_text(find, 0);
-        if (owner && strcmp(owner, self->connection) == 0)
+        if (owner && strcmp(owner, self->owner) == 0)
             return 0;
-        return error_set(error, ERROR_CONFIGURATION,
-                         "table \"%s\" in \"%s\" belongs to connection \"%s\": connection \"%s\" must not write to it; "
-                         "choose another table, or delete its row in _wherry_tables",
-                         table, self->path, owner ? owner : "", self->connection);
+        _cleanup_(freep) char *place = xasprintf("\"%s\"", self->path);
+        return refuse_owner(table, place, owner ? owner : "", self->owner, error);
     }
     if (self->plan)
         return 0;
@@ -206,7 +205,7 @@ int sqlite_own_table(Sqlite *self, const char *table, Error *error)
                        "take a table", error) < 0)
         return -1;
     bind_text(insert, 1, table);
-    bind_text(insert, 2, self->connection);
+    bind_text(insert, 2, self->owner);
     return sqlite_step(self, insert, NULL, "take a table", error);
 }
 
@@ -270,7 +269,7 @@ int sqlite_commit(void *destination, const Batch *batch, Error *error)
         sqlite_abort(self);
         return r;
     }
-    if (r == 0)
+    if (r == 0 && !batch->log)
         r = write_state(self, batch, now, error);
     if (r == 0 && batch->is_file)
         r = write_file(self, batch, now, error);
@@ -286,9 +285,12 @@ int sqlite_commit(void *destination, const Batch *batch, Error *error)
     if (!sqlite3_get_autocommit(self->database))
         return error_set(error, ERROR_INTERNAL, "database \"%s\": the transaction is still open after COMMIT",
                          self->path);
+    self->own_tables = true;
+    if (batch->log)
+        return 0;
     self->sequence = batch->sequence;
     self->epoch = batch->epoch;
-    self->state_row = self->own_tables = true;
+    self->state_row = true;
     return 0;
 }
 

@@ -42,6 +42,7 @@ typedef struct Sqlite {
     bool missing;       /* in a plan: there is no database */
     bool immutable;     /* in a plan: nobody has it open, and nothing can be made beside it */
     char *connection;   /* owned, as all strings here */
+    const char *owner;  /* of the tables of the open batch */
     bool truncate, cdc; /* write_mode */
     JournalMode journal_mode;
     int64_t busy_timeout_ms;
@@ -99,7 +100,7 @@ int sqlite_files_lost(void *destination, const char *table, uint64_t *ret, Error
 int sqlite_begin(void *destination, const Batch *batch, Error *error);
 int sqlite_commit(void *destination, const Batch *batch, Error *error);
 void sqlite_abort(void *destination);
-/* Makes TABLE this connection's, or fails where it is another's. */
+/* Makes TABLE the batch's owner's, or fails where it is another's. */
 int sqlite_own_table(Sqlite *self, const char *table, Error *error);
 int sqlite_has_table(Sqlite *self, const char *name, bool *ret, Error *error); /* one of ours */
 
@@ -146,6 +147,8 @@ int sqlite_register_functions(Sqlite *self, Error *error);
 /* --- keyed.c --- */
 int sqlite_write_keyed(Sqlite *self, const Table *table, const Frame *rows, uint64_t first_row, Error *error);
 int sqlite_merge(void *destination, const Table *table, Error *error);
+int sqlite_expire(void *destination, const Table *table, const char *key_before, const char *column, int64_t before_us,
+                  Error *error);
 int sqlite_soft_delete(void *destination, const Table *table, int64_t before_us, int64_t at_us, Error *error);
 Keyed *sqlite_keyed_free(Keyed *keyed); /* NULL is fine; NULL */
 /* As a column of TYPE keeps it: an instant in UTC with Z. At most TIMESTAMP_TEXT_MAX bytes, no NUL; the length. */

@@ -511,6 +511,9 @@ static void complete(json_t *connection, KeyReport *report)
     if (table && strncasecmp(table, "_wherry_", 8) == 0)
         key_problem(report, "dest_table",
                     "tables whose names begin with \"_wherry_\" are wherry's own; choose another name");
+    if (table && strcasecmp(table, "connector_sdk_log") == 0 && json_is_true(json_object_get(connection, "log_table")))
+        key_problem(report, "dest_table",
+                    "table \"%s\" is where \"log_table: true\" keeps log lines; choose another name", table);
     if (json_is_array(columns) && json_array_size(columns) == 0)
         key_problem(report, "columns", "\"columns\" is empty; list at least one column");
 
