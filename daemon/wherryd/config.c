@@ -631,8 +631,10 @@ static void copy_key(json_t *to, const json_t *from, const char *key)
 
 static json_t *writer_part(const ConnectionConfig *config, json_t *connection)
 {
-    static const char *const keys[] = { "write_mode", "dest_table", "commit_interval",  "max_value_size", "sandbox",
-                                        "strip_nul",  "history",    "on_schema_change", "destination" };
+    static const char *const keys[] = {
+        "write_mode", "dest_table", "commit_interval",  "max_value_size", "sandbox",
+        "strip_nul",  "history",    "on_schema_change", "log_table",      "destination"
+    };
     json_t *writer = json_object();
     json_object_set_new(writer, "files", json_boolean(strcmp(config->source, "files") == 0));
     for (size_t i = 0; i < ELEMENTSOF(keys); i++)

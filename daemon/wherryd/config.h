@@ -23,6 +23,7 @@
  *    "strip_nul": false,
  *    -- always:
  *    "log_level": "info",               debug | info | notice | warning | error
+ *    "log_table": false,
  *    "sandbox": {"mode": "default",     default | strict
  *                "memory": 268435456,   bytes; absent: the program's own bound
  *                "ports": [443]},       absent: any
@@ -76,8 +77,9 @@
  * The worker gets all of it but "name" and "destination", plus {"connection", "run_id", "full", "requeued"} (a list of
  * the hashes of files whose quarantined rows are to be loaded; only with "quarantine"). The writer gets
  * {"connection", "run_id", "full", "files", "write_mode", "dest_table", "history", "on_schema_change", "strip_nul",
- * "commit_interval", "max_value_size", "sandbox", "destination"}, as far as the connection has them ("files": true
- * where the source is files), and "tables" (a list of names) where a full sync was asked for of these alone.
+ * "commit_interval", "max_value_size", "sandbox", "log_table", "destination"}, as far as the connection has them
+ * ("files": true where the source is files), and "tables" (a list of names) where a full sync was asked for of these
+ * alone.
  *
  * Secret references stand in the JSON as {"$secret": {"kind": "env"|"file"|"credential"|"json", "name": "…"}} and are
  * resolved

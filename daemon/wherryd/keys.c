@@ -81,7 +81,10 @@ const Key connection_keys[] = {
       .fields = sandbox_keys,
       .fallback = "default",
       .description = "How the sync's processes are locked down." },
-    { .name = "log_table", .not_yet = "leave it out, and see \"wherryctl runs\"" },
+    { .name = "log_table",
+      .type = KEY_BOOLEAN,
+      .fallback = "false",
+      .description = "Keep the log lines of each sync for 7 days in the destination's table connector_sdk_log." },
     { 0 }
 };
 

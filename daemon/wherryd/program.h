@@ -68,6 +68,11 @@ int program_start(Program *program, const ProgramOptions *options, Error *error)
 void program_send(Program *program, const Frame *frame); /* queued; dropped where the program has gone */
 void program_kill(Program *program);                     /* SIGKILL to the process itself; its tree is tree.h's */
 void program_close(Program *program); /* after it has exited or was never started; calls released, later or at once */
+/* Bytes that it has not taken yet. */
+static inline size_t program_waiting(const Program *program)
+{
+    return buffer_length(&program->output);
+}
 static inline bool program_is_alive(const Program *program)
 {
     return program->pid > 0 && !program->exited;

@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "daemon/wherryd/message-id.h"
 #include "daemon/wherryd/sync-internal.h"
 #include "daemon/wherryd/sync-plan.h"
 #include "lib/basics/text.h"
@@ -71,17 +70,7 @@ void sync_warn(Sync *sync, const char *format, ...)
     _cleanup_(freep) char *masked = sync_masked(sync, message, strlen(message));
     add_warning(sync, masked);
     log_message(LOG_WARNING, &sync->context, "%s", masked);
-}
-
-void sync_say_suppressed(Side *side)
-{
-    if (side->limit.suppressed == 0)
-        return;
-    LogContext context = side->sync->context;
-    context.message_id = MESSAGE_LINES_SUPPRESSED;
-    log_message(LOG_WARNING, &context, "%llu lines of the %s suppressed: more than %d a second",
-                (unsigned long long)side->limit.suppressed, side->program.role, LOG_PER_SECOND);
-    side->limit.suppressed = 0;
+    sync_line(sync, LOG_WARNING, LINE_OURS, masked, strlen(masked));
 }
 
 /* Whether one more line may be said now. */
@@ -109,6 +98,7 @@ void sync_take_line(Side *side, const char *text, size_t n)
         return;
     _cleanup_(freep) char *masked = sync_masked(side->sync, text, n);
     log_text(LOG_INFO, &side->sync->context, masked, strlen(masked));
+    sync_line(side->sync, LOG_INFO, LINE_PRINTED, masked, strlen(masked));
 }
 
 /* --- the ledger --- */
@@ -363,8 +353,10 @@ static void take_file_done(Side *side, const Frame *frame)
         tell_worker(sync, frame);
         return;
     }
-    if (failed && within_limit(side))
+    if (failed && within_limit(side)) {
         log_message(LOG_ERR, &sync->context, "%s", why);
+        sync_line(sync, LOG_ERR, LINE_OURS, why, strlen(why));
+    }
     if (sync->files_open > 0)
         sync->files_open--;
     Error error = {};
@@ -481,6 +473,8 @@ static void take_log(Side *side, const Frame *frame)
     context.connector_level = names[priority];
     context.table = table;
     log_text(priority, &context, message, strlen(message));
+    bool ours = side->is_writer || sync->ledger;
+    sync_line(sync, priority, ours ? LINE_OURS : LINE_CONNECTOR, message, strlen(message));
 }
 
 static void replace(char **field, char *value)

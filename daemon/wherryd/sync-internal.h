@@ -84,6 +84,10 @@ struct Sync {
     bool unresolved;       /* see SyncResult */
     uint64_t memory_limit;
 
+    bool log_table;          /* the writer takes lines for one */
+    bool lines_ended;        /* and has been told of the last */
+    uint64_t lines_left_out; /* since the last that it took */
+
     uint64_t rows, bytes, bytes_total;
     char *file, *phase;
     int64_t progress_at_ms;
@@ -108,10 +112,20 @@ static inline void sync_moved(Sync *sync)
     sync->moved_ms = (int64_t)uv_now(sync->options.loop);
 }
 
+/* The error of a sync in which both programs have said all; NULL: none. The caller frees. */
+char *sync_failure(const Sync *sync);
+
+/* sync-lines.c */
+#define LINE_CONNECTOR "connector_sdk" /* a source's own word, in Fivetran's words, as the next */
+#define LINE_OURS "library"
+#define LINE_PRINTED "output"
+void sync_line(Sync *sync, int priority, const char *origin, const char *text, size_t n); /* masked */
+void sync_end_lines(Sync *sync);                                                          /* once nothing can follow */
+void sync_say_suppressed(Side *side);
+
 /* sync-frames.c */
 void sync_take_frame(Side *side, const Frame *frame);
 void sync_take_line(Side *side, const char *text, size_t n);
-void sync_say_suppressed(Side *side); /* at the end */
 int sync_open_ledger(Sync *sync, Error *error);
 void sync_close_ledger(Sync *sync);
 char *sync_masked(const Sync *sync, const char *text, size_t n);           /* the caller frees */

@@ -203,35 +203,47 @@ static char *held_message(const Sync *sync, const Error *error)
                                          : xasprintf("%s; then \"wherryctl sync %s\"", message, sync->options.asked_as);
 }
 
-static ErrorKind decide(Sync *sync)
+typedef struct Verdict {
+    const char *outcome;
+    ErrorKind kind;
+    char *error; /* owned by the caller; NULL: none */
+} Verdict;
+
+static Verdict judge(const Sync *sync)
 {
-    RunRecord *record = sync->record;
-    const char *outcome = "succeeded";
-    ErrorKind kind = ERROR_NONE;
     /* A cancel or a stall that came too late is none; but what could not be recorded did not go well, however complete.
      */
     bool unrecorded = sync->forced_outcome && strcmp(sync->forced_outcome, "failed") == 0;
     if (all_done(sync) && !unrecorded) {
-        if (sync->files_failed > 0) {
-            outcome = "failed";
-            record->error = sync->files_failed == 1
-                                ? xstrdup(sync->first_failure)
-                                : xasprintf("%lld files%s; the first: %s", (long long)sync->files_failed,
-                                            sync->plan ? "" : " failed", sync->first_failure);
-            kind = ERROR_DATA;
-        }
-    } else {
-        const Error *error = sync->forced_outcome ? &sync->reason : choose_error(sync);
-        outcome = sync->forced_outcome ? sync->forced_outcome : "failed";
-        _cleanup_(freep) char *message =
-            error->kind == ERROR_NONE ? xstrdup("the sync ended without saying why") : held_message(sync, error);
-        record->error = sync_masked(sync, message, strlen(message));
-        kind = error->kind == ERROR_NONE ? ERROR_INTERNAL : error->kind;
+        if (sync->files_failed == 0)
+            return (Verdict){ "succeeded", ERROR_NONE, NULL };
+        char *error = sync->files_failed == 1 ? xstrdup(sync->first_failure)
+                                              : xasprintf("%lld files%s; the first: %s", (long long)sync->files_failed,
+                                                          sync->plan ? "" : " failed", sync->first_failure);
+        return (Verdict){ "failed", ERROR_DATA, error };
     }
-    record->outcome = xstrdup(outcome);
+    const Error *error = sync->forced_outcome ? &sync->reason : choose_error(sync);
+    _cleanup_(freep) char *message =
+        error->kind == ERROR_NONE ? xstrdup("the sync ended without saying why") : held_message(sync, error);
+    return (Verdict){ sync->forced_outcome ? sync->forced_outcome : "failed",
+                      error->kind == ERROR_NONE ? ERROR_INTERNAL : error->kind,
+                      sync_masked(sync, message, strlen(message)) };
+}
+
+char *sync_failure(const Sync *sync)
+{
+    return judge(sync).error;
+}
+
+static ErrorKind decide(Sync *sync)
+{
+    RunRecord *record = sync->record;
+    Verdict verdict = judge(sync);
+    record->error = verdict.error;
+    record->outcome = xstrdup(verdict.outcome);
     record->finished_ms = clock_wall_ms();
     record->duration_ms = clock_monotonic_ms() - sync->started_ms;
-    return kind;
+    return verdict.kind;
 }
 
 static void sync_free(Sync *sync)
@@ -310,6 +322,7 @@ void sync_dispatch(Sync *sync, SyncEvent event)
         sync->state = transition->next;
     if (transition->action)
         transition->action(sync);
+    sync_end_lines(sync);
 }
 
 /* --- events --- */
@@ -521,6 +534,11 @@ static void begin_writer(Sync *sync, json_t *configuration)
         json_object_set(configuration, "tables", sync->options.tables);
     if (sync->options.debug_state)
         json_object_set_new(configuration, "debug", json_true());
+    /* A plan tells of the table; a person who debugs has the lines before him. */
+    sync->log_table = sync->options.task == SYNC_LOAD && !sync->options.debug_state &&
+                      json_is_true(json_object_get(configuration, "log_table"));
+    if (!sync->log_table && sync->options.task != SYNC_PLAN)
+        json_object_del(configuration, "log_table");
     _cleanup_(freep) char *text = json_dumps(configuration, JSON_COMPACT);
     Frame begin = { .type = FRAME_BEGIN, .begin = { .configuration = frame_text(text) } };
     program_send(&sync->writer.program, &begin);

@@ -16,7 +16,8 @@ static const Case keys_cases[] = {
     { ALL "colums: 1\n", "orders.yaml:7:1: unknown key \"colums\"; did you mean \"columns\"?" },
     { ALL "zzz: 1\n",
       "orders.yaml:7:1: unknown key \"zzz\"; here may stand source, destination, connector, frequency, "
-      "paused, max_value_size, stall_timeout, commit_interval, log_level, sandbox, on_schema_change, file_pattern, "
+      "paused, max_value_size, stall_timeout, commit_interval, log_level, sandbox, log_table, on_schema_change, "
+      "file_pattern, "
       "format, csv, encoding, dest_table, write_mode, columns, retry_cap, source_manifest, quarantine or "
       "cdc" },
     { ALL "frequency: 1h\n", "orders.yaml:7:1: duplicate key \"frequency\"; it stands in line 1 already" },
@@ -31,8 +32,7 @@ static const Case keys_cases[] = {
       "orders.yaml:7:1: \"history\" is not supported yet; leave it out: tables of files keep no versions of a row" },
     { ALL "on_schema_change: x\n",
       "orders.yaml:7:19: \"on_schema_change\" must be allow_all, allow_columns or block_all, not \"x\"" },
-    { ALL "log_table: x\n",
-      "orders.yaml:7:1: \"log_table\" is not supported yet; leave it out, and see \"wherryctl runs\"" },
+    { ALL "log_table: x\n", "orders.yaml:7:12: \"log_table\" must be true or false, not \"x\"" },
     { FREQUENCY FORMAT TABLE COLUMNS DESTINATION,
       "orders.yaml:1:1: missing key \"source\"; " LEND "add these two lines, with "
       "the folder to read:\nsource:\n  {type: files, dir: /srv/incoming}" },
@@ -189,6 +189,9 @@ static const Case files_cases[] = {
     { ALL "file_pattern: \"\"\n", "orders.yaml:7:15: \"file_pattern\" is empty; write * for all files" },
     { FREQUENCY SOURCE FORMAT "dest_table: _Wherry_state\n" COLUMNS DESTINATION,
       "orders.yaml:4:13: tables whose names begin with \"_wherry_\" are wherry's own; choose another name" },
+    { FREQUENCY SOURCE FORMAT "dest_table: Connector_SDK_Log\nlog_table: true\n" COLUMNS DESTINATION,
+      "orders.yaml:4:13: table \"Connector_SDK_Log\" is where \"log_table: true\" keeps log lines; choose another "
+      "name" },
     { FREQUENCY SOURCE FORMAT "dest_table: SQLite_x\n" COLUMNS DESTINATION,
       "orders.yaml:4:13: tables whose names begin with \"sqlite_\" are SQLite's own; choose another name" },
     { FREQUENCY SOURCE FORMAT "dest_table: \"\"\n" COLUMNS DESTINATION,
@@ -349,7 +352,8 @@ static const Case yaml_cases[] = {
       "add these two lines, with the folder to read:\nsource:\n  {type: "
       "files, dir: /srv/incoming}\norders.yaml:1:1: missing key \"destination\": where rows go, such as {type: sqlite, "
       "path: data.db}\norders.yaml:1:1: unknown key \"a\"; here may stand source, destination, connector, frequency, "
-      "paused, max_value_size, stall_timeout, commit_interval, log_level, sandbox, naming, history, on_schema_change, "
+      "paused, max_value_size, stall_timeout, commit_interval, log_level, sandbox, log_table, naming, history, "
+      "on_schema_change, "
       "strip_nul, file_pattern, format, csv, encoding, dest_table, write_mode, columns, retry_cap, source_manifest, "
       "quarantine or cdc" },
     { "a: !env [x]\n", "orders.yaml:1:9: \"!env\" needs a name after it, such as !env PASSWORD" },
@@ -368,7 +372,8 @@ static const Case yaml_cases[] = {
       "add these two lines, with the folder to read:\nsource:\n  {type: "
       "files, dir: /srv/incoming}\norders.yaml:1:1: missing key \"destination\": where rows go, such as {type: sqlite, "
       "path: data.db}\norders.yaml:1:1: unknown key \"\"; here may stand source, destination, connector, frequency, "
-      "paused, max_value_size, stall_timeout, commit_interval, log_level, sandbox, naming, history, on_schema_change, "
+      "paused, max_value_size, stall_timeout, commit_interval, log_level, sandbox, log_table, naming, history, "
+      "on_schema_change, "
       "strip_nul, file_pattern, format, csv, encoding, dest_table, write_mode, columns, retry_cap, source_manifest, "
       "quarantine or cdc" },
     { "a: @x\n", "orders.yaml:1:4: not valid YAML: plain scalar cannot start with '@'" },
@@ -470,7 +475,8 @@ static const Case exec_cases[] = {
       "orders.yaml:3:19: \"on_schema_change\" must be allow_all, allow_columns or block_all, not \"block\"" },
     { "source: {type: exec, command: [a]}\n" DESTINATION "dest_table: t\n",
       "orders.yaml:3:1: unknown key \"dest_table\"; here may stand source, destination, connector, frequency, paused, "
-      "max_value_size, stall_timeout, commit_interval, log_level, sandbox, naming, history, on_schema_change or "
+      "max_value_size, stall_timeout, commit_interval, log_level, sandbox, log_table, naming, history, "
+      "on_schema_change or "
       "strip_nul" },
 };
 

@@ -94,7 +94,7 @@ static void test_whole_form(void **state)
     expect_json(set, "orders",
                 "{\"name\": \"orders\", \"frequency\": 900, \"paused\": false, \"write_mode\": \"append\","
                 " \"retry_cap\": 3, \"max_value_size\": 16777216, \"stall_timeout\": 1800, \"commit_interval\": 1,"
-                " \"log_level\": \"info\", \"sandbox\": {\"mode\": \"default\"},"
+                " \"log_level\": \"info\", \"log_table\": false, \"sandbox\": {\"mode\": \"default\"},"
                 " \"source\": {\"type\": \"files\", \"dir\": \"@/etc/pipelines.d/in\", \"file_pattern\": \"*.csv\","
                 " \"watch\": true},"
                 " \"format\": \"csv\", \"csv\": {\"delimiter\": \",\", \"quote\": \"\\\"\", \"header\": true,"
@@ -612,17 +612,19 @@ static void test_resolve_parts(void **state)
     _cleanup_(freep) char *to_worker = json_dumps(worker, JSON_COMPACT | JSON_SORT_KEYS);
     _cleanup_(freep) char *to_writer = json_dumps(writer, JSON_COMPACT | JSON_SORT_KEYS);
     _cleanup_(freep) char *worker_text = relative(to_worker), *writer_text = relative(to_writer);
-    assert_string_equal(writer_text,
-                        "{\"commit_interval\":1,\"connection\":\"one\",\"dest_table\":\"t\",\"destination\":{\"busy_"
-                        "timeout\":60,\"path\":\"@/etc/pipelines.d/x.db\",\"type\":\"sqlite\"},\"files\":true,\"full\":"
-                        "true,\"max_value_size\":16777216,\"run_id\":\"run-1\",\"sandbox\":{\"mode\":\"default\"},"
-                        "\"write_mode\":\"append\"}");
+    assert_string_equal(
+        writer_text,
+        "{\"commit_interval\":1,\"connection\":\"one\",\"dest_table\":\"t\",\"destination\":{\"busy_"
+        "timeout\":60,\"path\":\"@/etc/pipelines.d/x.db\",\"type\":\"sqlite\"},\"files\":true,\"full\":"
+        "true,\"log_table\":false,\"max_value_size\":16777216,\"run_id\":\"run-1\",\"sandbox\":{\"mode\":\"default\"},"
+        "\"write_mode\":\"append\"}");
     assert_string_equal(
         worker_text,
         "{\"columns\":[{\"dest\":\"a\",\"required\":true,\"source\":\"a\",\"type\":\"string\"}],"
         "\"commit_interval\":1,\"connection\":\"one\",\"csv\":{\"delimiter\":\",\",\"empty\":\"null\","
         "\"header\":true,\"quote\":\"\\\"\"},\"dest_table\":\"t\",\"encoding\":\"utf-8\",\"format\":"
-        "\"csv\",\"frequency\":900,\"full\":true,\"log_level\":\"info\",\"max_value_size\":16777216,"
+        "\"csv\",\"frequency\":900,\"full\":true,\"log_level\":\"info\",\"log_table\":false,\"max_value_size\":"
+        "16777216,"
         "\"paused\":false,\"retry_cap\":3,\"run_id\":\"run-1\",\"sandbox\":{\"mode\":\"default\"},"
         "\"source\":{\"dir\":\"@/etc/pipelines.d/in\",\"file_pattern\":\"*\",\"type\":\"files\","
         "\"watch\":false},\"source_manifest\":\"optional\",\"stall_timeout\":1800,\"write_mode\":\"append\"}");
@@ -660,11 +662,12 @@ static void test_operations(void **state)
                            "\"Oslo\",\"n\":3},\"folder\":\"@\",\"type\":\"exec\"}"));
     assert_non_null(strstr(shown_worker, "\"naming\":\"source\""));
     assert_null(strstr(shown_worker, "retry_cap"));
-    assert_string_equal(shown_writer,
-                        "{\"commit_interval\":1,\"connection\":\"emit\",\"destination\":{\"busy_timeout\":60,\"path\":"
-                        "\"@/x.db\",\"type\":\"sqlite\"},\"files\":false,\"full\":true,\"history\":true,"
-                        "\"max_value_size\":16777216,\"on_schema_change\":\"allow_all\",\"run_id\":\"run-1\","
-                        "\"sandbox\":{\"mode\":\"default\"},\"strip_nul\":false}");
+    assert_string_equal(
+        shown_writer,
+        "{\"commit_interval\":1,\"connection\":\"emit\",\"destination\":{\"busy_timeout\":60,\"path\":"
+        "\"@/x.db\",\"type\":\"sqlite\"},\"files\":false,\"full\":true,\"history\":true,"
+        "\"log_table\":false,\"max_value_size\":16777216,\"on_schema_change\":\"allow_all\",\"run_id\":\"run-1\","
+        "\"sandbox\":{\"mode\":\"default\"},\"strip_nul\":false}");
     json_decref(worker);
     json_decref(writer);
     mask_free(mask);
@@ -1002,7 +1005,7 @@ static void test_example_defaults(void **state)
     write_text("etc/pipelines.d/one.yaml", SOURCE FORMAT TABLE COLUMNS "destination: warehouse\n");
     _cleanup_(config_set_freep) ConfigSet *shown = load_all(NULL);
     expect_said(shown, "");
-    assert_int_equal(json_object_size(shown->daemon.defaults), 10);
+    assert_int_equal(json_object_size(shown->daemon.defaults), 11);
     assert_int_equal(unlink("etc/wherry.yaml"), 0);
     write_text("etc/pipelines.d/one.yaml",
                SOURCE FORMAT TABLE COLUMNS "destination: {type: sqlite, path: "
