@@ -62,9 +62,22 @@ static char *wheel_name(const char *line)
     return normalise(base, strcspn(base, "-"));
 }
 
+static const char *option_value(const char *line, const char *short_name, const char *long_name)
+{
+    size_t n = strlen(long_name);
+    if (strncmp(line, long_name, n) == 0 && strchr(" \t=", line[n]) && line[n])
+        return line + n + 1 + strspn(line + n + 1, " \t");
+    n = strlen(short_name);
+    if (strncmp(line, short_name, n) == 0)
+        return line + n + strspn(line + n, " \t");
+    return NULL;
+}
+
 char *requirement_name(const char *line)
 {
     line += strspn(line, " \t");
+    if (line[0] == '-' && !option_value(line, "-e", "--editable"))
+        return NULL;
     const char *egg = strstr(line, "#egg=");
     if (egg)
         return normalise(egg + 5, strspn(egg + 5, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"));
@@ -83,17 +96,6 @@ char *requirement_name(const char *line)
 }
 
 /* --- lines --- */
-
-static const char *option_value(const char *line, const char *short_name, const char *long_name)
-{
-    size_t n = strlen(long_name);
-    if (strncmp(line, long_name, n) == 0 && strchr(" \t=", line[n]) && line[n])
-        return line + n + 1 + strspn(line + n + 1, " \t");
-    n = strlen(short_name);
-    if (strncmp(line, short_name, n) == 0)
-        return line + n + strspn(line + n, " \t");
-    return NULL;
-}
 
 /* Lies it in a folder here, rather than in an index? */
 static bool is_local(const char *line)

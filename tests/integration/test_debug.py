@@ -10,6 +10,7 @@ import sys
 
 import duckdb
 import pytest
+import pythons
 import wheels
 from harness import SANITIZER_REPORT
 
@@ -193,6 +194,17 @@ def test_an_environment_is_built_once(project):
     assert "building the environment" in first.stderr
     assert "versions 1.01.0" in first.stdout
     assert "building the environment" not in project.debug().stderr
+
+
+def test_another_python(project):
+    """The newest that is found (tests/connectors tries what the module does under all of them)."""
+    found = [(minor, program) for minor in reversed(pythons.MINORS) if (program := pythons.find(minor))]
+    if not found:
+        pytest.skip("there is no other Python on this machine, 3.10 to 3.14")
+    minor, program = found[0]
+    project.connector("import sys; op.upsert('t', {'a': 0.5, 'minor': sys.version_info.minor})")
+    project.debug("--python-version", program)
+    assert project.query("SELECT a, minor FROM tester.t") == [(0.5, minor)]
 
 
 def test_a_failed_install(project):
