@@ -26,13 +26,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 import generate
 import keyed
+from connector_cases import ConnectorCases
 from duckdb_cases import DuckdbCases
 from postgres_cases import PostgresCases
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class Bench(PostgresCases, DuckdbCases):
+class Bench(PostgresCases, DuckdbCases, ConnectorCases):
     def __init__(self, arguments):
         self.build = Path(arguments.build).resolve()
         self.rows = arguments.rows
@@ -540,6 +541,9 @@ CASES = [
     "pg_memory",
     "duck_new",
     "duck_memory",
+    "connector_rows",
+    "connector_sqlite",
+    "connector_one",
 ]
 
 
