@@ -90,6 +90,12 @@ static const Command COMMANDS[] = {
       "schedule; a new connection is paused at first. What is not said stays as it was deployed before: configuration,\n"
       "destination, Python, naming, frequency. --destination may be left out where wherry.yaml has one. A sync that runs\n"
       "goes on with the code that it started with.", command_deploy },
+    { "undeploy", "CONNECTION", 1, 1, OPTION_YES | OPTION_NON_INTERACTIVE | OPTION_JSON,
+      "take a deployed connection away again",
+      "Its code, environment and configuration are removed. Its rows and its state stay in the destination: deployed\n"
+      "again under the same name it is new, and paused, and goes on from there, unless \"wherryctl state CONNECTION\n"
+      "reset\" came before or \"wherryctl sync CONNECTION --full\" comes after. A sync that runs goes on to its end.",
+      command_undeploy },
     { "configuration", "CONNECTION [set KEY | unset KEY]", 1, 3, OPTION_JSON,
       "list or change what a deployed connector is configured with",
       "Only names are ever shown. The value of \"set\" comes on standard input, without its last line end.",

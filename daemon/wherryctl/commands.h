@@ -102,5 +102,6 @@ int command_package(const Options *options, char *const *arguments, size_t count
 int command_reset(const Options *options, char *const *arguments, size_t count);
 int command_debug(const Options *options, char *const *arguments, size_t count);  /* debug.c */
 int command_deploy(const Options *options, char *const *arguments, size_t count); /* deploy.c */
+int command_undeploy(const Options *options, char *const *arguments, size_t count);
 int command_configuration(const Options *options, char *const *arguments, size_t count);
 int command_help(const Options *options, char *const *arguments, size_t count); /* commands.c */

@@ -1,7 +1,7 @@
 /*
- * wherryctl deploy and configuration: a project becomes a connection of the daemon's, which builds its environment and
- * keeps its values. Files go over the control socket in pieces, since a call is bounded; the daemon is asked first, so
- * that what it refuses is refused before anything is sent.
+ * wherryctl deploy, undeploy and configuration: a project becomes a connection of the daemon's, which builds its
+ * environment and keeps its values. Files go over the control socket in pieces, since a call is bounded; the daemon is
+ * asked first, so that what it refuses is refused before anything is sent.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -312,6 +312,56 @@ int command_deploy(const Options *options, char *const *arguments, size_t count)
     else
         say_deployed(&deployment, deployed), say_hints(&deployment);
     json_decref(deployed);
+    return EXIT_DONE;
+}
+
+/* --- undeploy --- */
+
+static int call_undeploy(const Options *options, const char *connection, bool commit, json_t **ret)
+{
+    json_t *parameters = client_parameters(connection);
+    json_object_set_new(parameters, "commit", json_boolean(commit));
+    return client_ask_or_say(options, "Undeploy", parameters, NULL, ret);
+}
+
+static int ask_to_undeploy(const Options *options, const char *connection)
+{
+    json_t *reply;
+    int status = call_undeploy(options, connection, false, &reply);
+    if (status != 0)
+        return status;
+    if (json_is_true(json_object_get(reply, "syncing")))
+        fprintf(said(options),
+                "\"%s\" is syncing, and that sync would go on to its end; \"wherryctl cancel %s\" ends it now\n",
+                connection, connection);
+    json_decref(reply);
+    _cleanup_(freep) char *question =
+        xasprintf("Remove \"%s\", with its code, environment and configuration?", connection);
+    return ask(options, question, true);
+}
+
+int command_undeploy(const Options *options, char *const *arguments, size_t count)
+{
+    const char *connection = arguments[0];
+    json_t *reply;
+    int status = options->given & OPTION_YES ? 0 : ask_to_undeploy(options, connection);
+    if (status == 0)
+        status = call_undeploy(options, connection, true, &reply);
+    if (status != 0)
+        return status;
+    const char *destination = field_text(reply, "destination");
+    if (options->given & OPTION_JSON) {
+        print_json(reply, false);
+    } else {
+        printf("undeployed \"%s\": its code, environment and configuration are removed\n", connection);
+        if (json_is_true(json_object_get(reply, "syncing")))
+            puts("its sync goes on to its end, with the code that it has");
+        printf("rows and state stay in %s%s%s: deployed again under this name it goes on from there, and\n"
+               "\"wherryctl sync %s --full\" then begins anew\n",
+               destination ? "\"" : "", destination ? destination : "its destination", destination ? "\"" : "",
+               connection);
+    }
+    json_decref(reply);
     return EXIT_DONE;
 }
 

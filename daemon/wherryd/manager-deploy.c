@@ -1,13 +1,6 @@
 /*
- * Connectors that are deployed: their code, environment and configuration lie in the state folder, so that deploying
- * needs no root.
- *
- *     deployed/uploads/ID/project/…           files as they come, until they are committed
- *     deployed/projects/NAME/versions/ID/     one version: project/, and `environment`, a link to the one it runs in
- *     deployed/projects/NAME/environments/    what build-environment keeps, with cache/ and lock
- *     deployed/projects/NAME/configuration.json   the values: 0600, read when a sync starts, nowhere else
- *     deployed/projects/NAME/deployed.json    what deploy was told, for the next one
- *     deployed/pipelines.d/NAME.yaml          the pipeline file, read beside those of the configuration folder
+ * Deploying a connector: its project is uploaded, becomes a version, gets an environment, and takes the place of the
+ * version before (where all of it lies: deployed.c).
  *
  * A version is complete, and its environment built and on disk, before the pipeline file that names it takes the other
  * one's place by a rename: whatever fails before leaves everything as it was. A sync that runs keeps the version that
@@ -21,6 +14,7 @@
 #include <sys/stat.h>
 
 #include "daemon/wherryd/builder.h"
+#include "daemon/wherryd/deployed.h"
 #include "daemon/wherryd/log.h"
 #include "daemon/wherryd/manager-internal.h"
 #include "lib/basics/base64.h"
@@ -31,7 +25,6 @@
 #include "lib/formats/configuration.h"
 #include "lib/system/paths.h"
 
-#define DEPLOYED "deployed"
 #define UPLOADS_MAX 8
 #define UPLOAD_STALE_MS (10 * 60 * 1000)
 #define UPLOAD_BYTES_MAX (UINT64_C(200) << 20)
@@ -58,91 +51,6 @@ struct Deploy {
     Deploy *next;
 };
 
-/* --- places --- */
-
-static char *project_path(const Manager *manager, const char *name, const char *below)
-{
-    return xasprintf("%s/" DEPLOYED "/projects/%s/%s", manager->options.state_dir, name, below);
-}
-
-static char *pipeline_path(const Manager *manager, const char *name)
-{
-    return xasprintf("%s/" DEPLOYED_FOLDER "/%s.yaml", manager->options.state_dir, name);
-}
-
-/* Deleting many files takes a while: not on the loop's thread. */
-typedef struct Removal {
-    uv_work_t work;
-    char *path;
-} Removal;
-
-static void remove_path(uv_work_t *work)
-{
-    Removal *removal = (Removal *)work;
-    path_remove_tree(AT_FDCWD, removal->path);
-}
-
-static void removed(uv_work_t *work, int status)
-{
-    Removal *removal = (Removal *)work;
-    free(removal->path);
-    free(removal);
-}
-
-static void remove_later(const Manager *manager, char *path /* taken over */)
-{
-    Removal *removal = xcalloc(1, sizeof(*removal));
-    removal->path = path;
-    if (uv_queue_work(manager->loop, &removal->work, remove_path, removed) < 0)
-        removed(&removal->work, 0);
-}
-
-static int write_all(int fd, const void *data, size_t n)
-{
-    for (size_t done = 0; done < n;) {
-        ssize_t written = write(fd, (const char *)data + done, n - done);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written < 0)
-            return -1;
-        done += (size_t)written;
-    }
-    return 0;
-}
-
-static int sync_folder_of(const char *path)
-{
-    _cleanup_(freep) char *folder = path_folder(path);
-    _cleanup_(close_fdp) int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return fd < 0 ? -1 : fsync(fd);
-}
-
-/* PATH with CONTENT, whole and on disk, or as it was before. */
-static int replace_file(const char *path, const char *content, Error *error)
-{
-    _cleanup_(freep) char *folder = path_folder(path);
-    _cleanup_(freep) char *temporary = xasprintf("%s/.%s.new", folder, strrchr(path, '/') + 1);
-    unlink(temporary);
-    _cleanup_(close_fdp) int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd >= 0 && write_all(fd, content, strlen(content)) == 0 && fsync(fd) == 0 && rename(temporary, path) == 0 &&
-        sync_folder_of(path) == 0)
-        return 0;
-    error_set_errno(error, ERROR_TEMPORARY, errno, "\"%s\" cannot be written", path);
-    unlink(temporary);
-    return -1;
-}
-
-static int replace_json(const char *path, const json_t *object, Error *error)
-{
-    char *text = json_dumps(object, JSON_INDENT(2) | JSON_SORT_KEYS);
-    int r = text ? replace_file(path, text, error)
-                 : error_set(error, ERROR_INTERNAL, "\"%s\" cannot be put into JSON", path);
-    if (text)
-        explicit_bzero(text, strlen(text));
-    free(text);
-    return r;
-}
-
 /* --- uploads --- */
 
 static Deploy *deploy_free(Deploy *deploy)
@@ -164,7 +72,7 @@ static Deploy *deploy_free(Deploy *deploy)
 static void deploy_discard(Deploy *deploy)
 {
     if (deploy->folder)
-        remove_later(deploy->manager, take_ptr(deploy->folder));
+        deployed_remove_later(deploy->manager, take_ptr(deploy->folder));
     deploy_free(deploy);
 }
 
@@ -243,7 +151,7 @@ static int put_bytes(Deploy *deploy, int folder, const json_t *file, const void 
     _cleanup_(close_fdp) int fd =
         openat(parent, slash ? slash + 1 : path,
                O_WRONLY | O_CLOEXEC | O_NOFOLLOW | (append ? O_APPEND : O_CREAT | O_EXCL), executable ? 0700 : 0600);
-    if (fd < 0 || write_all(fd, data, n) < 0)
+    if (fd < 0 || deployed_write(fd, data, n) < 0)
         return error_set_errno(error, errno == EEXIST || errno == ENOENT ? ERROR_CONFIGURATION : ERROR_TEMPORARY, errno,
                                "\"%s\" cannot be stored", path);
     deploy->files += !append;
@@ -287,22 +195,6 @@ static int put_files(Deploy *deploy, json_t *files, Error *error)
 
 /* --- what is asked for --- */
 
-static bool is_deployed(const Manager *manager, const char *name)
-{
-    _cleanup_(freep) char *path = pipeline_path(manager, name);
-    return access(path, F_OK) == 0;
-}
-
-/* The file in the configuration folder that has NAME; NULL: none. */
-static char *written_path(const Manager *manager, const char *name)
-{
-    char *path = xasprintf("%s/pipelines.d/%s.yaml", manager->options.config_dir, name);
-    if (access(path, F_OK) == 0)
-        return path;
-    free(path);
-    return NULL;
-}
-
 static int check_name(const Manager *manager, const char *name, Error *error)
 {
     _cleanup_(freep) char *printable = text_escape_shortened(name, strlen(name), 100);
@@ -310,10 +202,10 @@ static int check_name(const Manager *manager, const char *name, Error *error)
         return error_set(error, ERROR_CONFIGURATION,
                          "\"%s\" cannot name a connection: a-z, 0-9 and _, beginning with a letter or _, at most 63",
                          printable);
-    _cleanup_(freep) char *written = written_path(manager, name);
+    _cleanup_(freep) char *written = deployed_written_path(manager, name);
     if (!written)
         return 0;
-    _cleanup_(freep) char *deployed = pipeline_path(manager, name);
+    _cleanup_(freep) char *deployed = deployed_pipeline_path(manager, name);
     return error_set(error, ERROR_CONFIGURATION,
                      "\"%s\" is the connection of \"%s\" already, so that \"%s\" cannot have its name; deploy under "
                      "another name, or remove that file",
@@ -361,8 +253,8 @@ static int choose_destination(const Manager *manager, json_t *settings, Error *e
 /* What deploy was told before, and is told now. */
 static int gather_settings(const Manager *manager, const ManagerDeployRequest *request, json_t **ret, Error *error)
 {
-    _cleanup_(freep) char *path = project_path(manager, request->connection, "deployed.json");
-    json_t *settings = is_deployed(manager, request->connection) ? json_load_file(path, 0, NULL) : NULL;
+    _cleanup_(freep) char *path = deployed_project_path(manager, request->connection, DEPLOYED_SETTINGS);
+    json_t *settings = deployed_is(manager, request->connection) ? json_load_file(path, 0, NULL) : NULL;
     if (!json_is_object(settings)) {
         json_decref(settings);
         settings = json_object();
@@ -393,8 +285,9 @@ static int begin(Manager *manager, const ManagerDeployRequest *request, json_t *
     uuid7(deploy->id);
     deploy->next = manager->deploys;
     manager->deploys = deploy;
-    deploy->folder = xasprintf("%s/" DEPLOYED "/uploads/%s", manager->options.state_dir, deploy->id);
-    _cleanup_(freep) char *deployed = path_join(manager->options.state_dir, DEPLOYED);
+    _cleanup_(freep) char *uploads = deployed_path(manager, "uploads");
+    deploy->folder = path_join(uploads, deploy->id);
+    _cleanup_(freep) char *deployed = path_folder(uploads);
     _cleanup_(freep) char *project = path_join(deploy->folder, "project");
     if (paths_make(deployed, 0700, error) < 0 || paths_make(project, 0700, error) < 0) {
         deploy_discard(deploy);
@@ -436,10 +329,10 @@ static void sweep_versions(const Deploy *deploy)
     char *versions[VERSIONS_MAX];
     if (connection && connection->run)
         return; /* it may run in any of them */
-    _cleanup_(freep) char *folder = project_path(deploy->manager, deploy->name, "versions");
+    _cleanup_(freep) char *folder = deployed_project_path(deploy->manager, deploy->name, "versions");
     size_t n = list_versions(folder, versions);
     for (size_t i = VERSIONS_KEPT; i < n; i++)
-        remove_later(deploy->manager, path_join(folder, versions[i]));
+        deployed_remove_later(deploy->manager, path_join(folder, versions[i]));
     free_names(versions, n);
 }
 
@@ -447,7 +340,7 @@ static void sweep_versions(const Deploy *deploy)
 static char **environments_in_use(const Deploy *deploy)
 {
     char *versions[VERSIONS_MAX];
-    _cleanup_(freep) char *folder = project_path(deploy->manager, deploy->name, "versions");
+    _cleanup_(freep) char *folder = deployed_project_path(deploy->manager, deploy->name, "versions");
     size_t n = list_versions(folder, versions), used = 0;
     char **environments = xcalloc(n + 1, sizeof(char *));
     for (size_t i = 0; i < n; i++) {
@@ -477,7 +370,7 @@ static char *pipeline_text(const Deploy *deploy, const char *project, const char
 {
     Buffer yaml = { 0 };
     const json_t *settings = deploy->settings;
-    _cleanup_(freep) char *configuration = project_path(deploy->manager, deploy->name, "configuration.json");
+    _cleanup_(freep) char *configuration = deployed_project_path(deploy->manager, deploy->name, DEPLOYED_CONFIGURATION);
     buffer_append_string(&yaml, "# written by \"wherryctl deploy\", and again by the next one\n"
                                 "paused: true # until \"wherryctl resume\"\n");
     add_line(&yaml, "frequency", "", json_string_value(json_object_get(settings, "frequency")));
@@ -504,32 +397,33 @@ static int put_in_place(Deploy *deploy, const json_t *result, Error *error)
 {
     const Manager *manager = deploy->manager;
     const char *environment = json_string_value(json_object_get(result, "environment"));
-    _cleanup_(freep) char *environments = project_path(manager, deploy->name, "environments");
+    _cleanup_(freep) char *environments = deployed_project_path(manager, deploy->name, "environments");
     _cleanup_(freep) char *project = path_join(deploy->folder, "project");
     _cleanup_(freep) char *link = path_join(deploy->folder, "environment");
     _cleanup_(freep) char *candidate = xasprintf("%s/%s.yaml", deploy->folder, deploy->name);
-    _cleanup_(freep) char *pipeline = pipeline_path(manager, deploy->name);
-    _cleanup_(freep) char *settings = project_path(manager, deploy->name, "deployed.json");
-    _cleanup_(freep) char *configuration = project_path(manager, deploy->name, "configuration.json");
+    _cleanup_(freep) char *pipeline = deployed_pipeline_path(manager, deploy->name);
+    _cleanup_(freep) char *settings = deployed_project_path(manager, deploy->name, DEPLOYED_SETTINGS);
+    _cleanup_(freep) char *configuration = deployed_project_path(manager, deploy->name, DEPLOYED_CONFIGURATION);
     _cleanup_(freep) char *pipelines = path_folder(pipeline);
     if (!path_is_below(environment, environments))
         return error_set(error, ERROR_INTERNAL, "build-environment named a folder that is not its own");
     if (symlink(environment, link) < 0)
         return error_set_errno(error, ERROR_TEMPORARY, errno, "\"%s\" cannot be made", link);
     _cleanup_(freep) char *text = pipeline_text(deploy, project, environment);
-    if (replace_file(candidate, text, error) < 0 || check_pipeline(deploy, candidate, error) < 0 ||
+    if (deployed_replace_file(candidate, text, error) < 0 || check_pipeline(deploy, candidate, error) < 0 ||
         check_name(manager, deploy->name, error) < 0 || paths_make(pipelines, 0700, error) < 0)
         return -1;
     if (deploy->configuration || access(configuration, F_OK) < 0) {
         json_t *values = deploy->configuration ? json_incref(deploy->configuration) : json_object();
-        int r = replace_json(configuration, values, error);
+        int r = deployed_replace_json(configuration, values, error);
         json_decref(values);
         if (r < 0)
             return -1;
     }
-    if (replace_json(settings, deploy->settings, error) < 0)
+    if (deployed_replace_json(settings, deploy->settings, error) < 0)
         return -1;
-    if (rename(candidate, pipeline) < 0 || sync_folder_of(pipeline) < 0)
+    deployed_unmark(manager, deploy->name);
+    if (rename(candidate, pipeline) < 0 || deployed_sync_folder_of(pipeline) < 0)
         return error_set_errno(error, ERROR_TEMPORARY, errno, "\"%s\" cannot be put in place", pipeline);
     return 0;
 }
@@ -537,12 +431,20 @@ static int put_in_place(Deploy *deploy, const json_t *result, Error *error)
 static json_t *describe(const Deploy *deploy, const json_t *result)
 {
     const Connection *connection = manager_find(deploy->manager, deploy->name);
-    _cleanup_(freep) char *pipeline = pipeline_path(deploy->manager, deploy->name);
+    _cleanup_(freep) char *pipeline = deployed_pipeline_path(deploy->manager, deploy->name);
     return json_pack("{s:s, s:s, s:I, s:b, s:b, s:O, s:O, s:s}", "connection", deploy->name, "version", deploy->id,
                      "files", (json_int_t)deploy->files, "created", !deploy->existed, "paused",
                      connection && connection->schedule.paused, "destination",
                      json_object_get(deploy->settings, "destination"), "python", json_object_get(result, "version"),
                      "pipeline", pipeline);
+}
+
+static void give_up(Deploy *deploy)
+{
+    const Manager *manager = deploy->manager;
+    _cleanup_(freep) char *name = xstrdup(deploy->name);
+    deploy_discard(deploy);
+    deployed_sweep(manager, name); /* what went while this was going on */
 }
 
 static void built(const json_t *result, const Error *failed, void *userdata)
@@ -556,12 +458,12 @@ static void built(const json_t *result, const Error *failed, void *userdata)
         log_message(LOG_NOTICE, &(LogContext){ .connection = deploy->name },
                     "not deployed: whoever asked for it has gone; all is as it was");
         events.done(NULL, &error, events.userdata);
-        deploy_discard(deploy);
+        give_up(deploy);
         return;
     }
     if (!result || put_in_place(deploy, result, &error) < 0) {
         events.done(NULL, result ? &error : failed, events.userdata);
-        deploy_discard(deploy);
+        give_up(deploy);
         return;
     }
     if (manager_reload(manager, NULL, NULL, &error) == 0) {
@@ -585,7 +487,7 @@ static void built_line(const char *text, size_t n, void *userdata)
 static int make_version(Deploy *deploy, Error *error)
 {
     _cleanup_(freep) char *connector = path_join(deploy->folder, "project/connector.py");
-    _cleanup_(freep) char *versions = project_path(deploy->manager, deploy->name, "versions");
+    _cleanup_(freep) char *versions = deployed_project_path(deploy->manager, deploy->name, "versions");
     if (access(connector, F_OK) < 0)
         return error_set(error, ERROR_CONFIGURATION, "the project has no connector.py");
     if (paths_make(versions, 0700, error) < 0)
@@ -605,7 +507,8 @@ static int build(Deploy *deploy, Error *error)
 {
     const ManagerOptions *options = &deploy->manager->options;
     char **keep = environments_in_use(deploy); /* before this version is one of them */
-    _cleanup_(freep) char *folder = xasprintf("%s/" DEPLOYED "/projects/%s", options->state_dir, deploy->name);
+    _cleanup_(freep) char *environments = deployed_project_path(deploy->manager, deploy->name, "environments");
+    _cleanup_(freep) char *folder = path_folder(environments);
     int r = make_version(deploy, error);
     _cleanup_(freep) char *project = path_join(deploy->folder, "project");
     const BuilderOptions builder = { .loop = deploy->manager->loop,
@@ -626,7 +529,7 @@ static int build(Deploy *deploy, Error *error)
     return r;
 }
 
-static bool is_being_built(const Manager *manager, const char *name)
+bool manager_deploys_build(const Manager *manager, const char *name)
 {
     for (const Deploy *deploy = manager->deploys; deploy; deploy = deploy->next)
         if (deploy->builder && strcmp(deploy->name, name) == 0)
@@ -638,11 +541,11 @@ static int commit(Deploy *deploy, const ManagerDeployRequest *request, const Man
 {
     if (request->configuration && configuration_check(request->configuration, error) < 0)
         return -1;
-    if (is_being_built(deploy->manager, deploy->name))
+    if (manager_deploys_build(deploy->manager, deploy->name))
         return error_set(error, ERROR_TEMPORARY, "another deploy of \"%s\" is going on: try again when it has ended",
                          deploy->name);
     deploy->configuration = request->configuration ? json_deep_copy(request->configuration) : NULL;
-    deploy->existed = is_deployed(deploy->manager, deploy->name);
+    deploy->existed = deployed_is(deploy->manager, deploy->name);
     deploy->events = *events;
     return build(deploy, error);
 }
@@ -658,7 +561,7 @@ int manager_deploy(Manager *manager, const ManagerDeployRequest *request, const 
         return error_set(error, ERROR_CONFIGURATION, "only a daemon can be deployed to");
     if (check_name(manager, request->connection, error) < 0)
         return -1;
-    if (!request->overwrite && is_deployed(manager, request->connection))
+    if (!request->overwrite && deployed_is(manager, request->connection))
         return MANAGER_E_EXISTS;
     if (request->upload)
         deploy = find_upload(manager, request->upload);
@@ -728,16 +631,16 @@ int manager_configure(Manager *manager, const char *name, json_t *set, json_t *u
         return MANAGER_E_NO_SUCH_CONNECTION;
     if (manager->stopping)
         return MANAGER_E_STOPPING;
-    _cleanup_(freep) char *written = written_path(manager, name);
-    if (written || !is_deployed(manager, name))
+    _cleanup_(freep) char *written = deployed_written_path(manager, name);
+    if (written || !deployed_is(manager, name))
         return error_set(error, ERROR_CONFIGURATION, "\"%s\" was not deployed: its configuration stands in \"%s\"",
                          name, written ? written : "its pipeline file");
-    _cleanup_(freep) char *path = project_path(manager, name, "configuration.json");
+    _cleanup_(freep) char *path = deployed_project_path(manager, name, DEPLOYED_CONFIGURATION);
     int r = read_values(path, &values, error);
     if (r == 0 && changes)
         r = change_values(values, set, unset, name, error);
     if (r == 0 && changes)
-        r = replace_json(path, values, error);
+        r = deployed_replace_json(path, values, error);
     if (r == 0)
         *ret_names = names_of(values);
     json_decref(values);
@@ -749,9 +652,10 @@ int manager_configure(Manager *manager, const char *name, json_t *set, json_t *u
 
 void manager_deploys_begin(Manager *manager)
 {
-    char *path = path_join(manager->options.state_dir, DEPLOYED "/uploads");
+    char *path = deployed_path(manager, "uploads");
     path_remove_tree(AT_FDCWD, path);
     free(path);
+    deployed_sweep_all(manager);
 }
 
 void manager_deploys_end(Manager *manager)

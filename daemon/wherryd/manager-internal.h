@@ -1,7 +1,8 @@
 #pragma once
 /*
  * What the parts of the manager share: manager.c (life and reload), manager-run.c (a run from queue to record),
- * manager-control.c (what the control interface asks for), manager-deploy.c (connectors that are deployed).
+ * manager-control.c (what the control interface asks for), manager-deploy.c (connectors that are deployed; where they
+ * lie and how they go is deployed.c's).
  */
 #include "daemon/wherryd/admission.h"
 #include "daemon/wherryd/config.h"
@@ -115,8 +116,9 @@ void run_drop(Run *run, const char *reason); /* queued only: ends it as cancelle
 bool run_is_scheduled(const Run *run);       /* by schedule, retry or watch: not by a person */
 
 /* manager-deploy.c */
-void manager_deploys_begin(Manager *manager); /* clears away what another life left half done */
-void manager_deploys_end(Manager *manager);   /* ends what is being built, without a word */
+void manager_deploys_begin(Manager *manager);                         /* clears away what another life left half done */
+void manager_deploys_end(Manager *manager);                           /* ends what is being built, without a word */
+bool manager_deploys_build(const Manager *manager, const char *name); /* right now */
 
 /* manager-control.c */
 const char *connection_asked_as(const Connection *connection); /* what a person tells wherryctl to mean it */

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "daemon/wherryd/deployed.h"
 #include "daemon/wherryd/log.h"
 #include "daemon/wherryd/manager-internal.h"
 #include "daemon/wherryd/message-id.h"
@@ -143,7 +144,9 @@ static void follow_up(Connection *connection)
 {
     Manager *manager = connection->manager;
     if (connection->removed) {
+        _cleanup_(freep) char *name = xstrdup(connection->name);
         connection_free(connection);
+        deployed_sweep(manager, name);
         return;
     }
     if (connection->watch_pending && !manager->stopping && !connection->schedule.paused && connection->config) {

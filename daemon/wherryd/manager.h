@@ -98,6 +98,9 @@ typedef struct ManagerDeployEvents {
  * MANAGER_E_STOPPING. */
 int manager_deploy(Manager *manager, const ManagerDeployRequest *request, const ManagerDeployEvents *events,
                    char ret_upload[static 37], Error *error);
+/* Takes a deployed connection away, with its code, environment and configuration; without COMMIT only looks. What is
+ * removed is described in *ret: {"destination": ?string, "syncing": bool}. */
+int manager_undeploy(Manager *manager, const char *connection, bool commit, json_t **ret, Error *error);
 /* Changes values of a deployed connection's configuration; returns the names of all there are. */
 int manager_configure(Manager *manager, const char *connection, json_t *set /* object of texts, or NULL */,
                       json_t *unset /* array of texts, or NULL */, json_t **ret_names, Error *error);

@@ -266,6 +266,18 @@ static void deploy(Call *call, json_t *parameters)
         call_reply(call, json_pack("{s:s, s:n, s:n}", "upload", upload, "log", "deployed"));
 }
 
+static void undeploy(Call *call, json_t *parameters)
+{
+    _cleanup_(error_clear) Error error = { 0 };
+    const char *connection = parameter_string(parameters, "connection");
+    json_t *undeployed = NULL;
+    int r = manager_undeploy(call->manager, connection, parameter_true(parameters, "commit"), &undeployed, &error);
+    if (r != 0)
+        answer_result(call, r, connection, NULL, NULL, &error);
+    else
+        call_reply(call, undeployed);
+}
+
 static void configure(Call *call, json_t *parameters)
 {
     _cleanup_(error_clear) Error error = { 0 };
@@ -562,6 +574,7 @@ static const Method METHODS[] = {
                                                  { "overwrite", PARAMETER_BOOLEAN, true }, { "destination", PARAMETER_STRING, true },
                                                  { "configuration", PARAMETER_OBJECT, true }, { "python", PARAMETER_STRING, true },
                                                  { "naming", PARAMETER_STRING, true }, { "frequency", PARAMETER_STRING, true } } },
+    { MANAGER ".Undeploy", undeploy, .parameters = { { "connection", PARAMETER_STRING }, { "commit", PARAMETER_BOOLEAN, true } } },
     { MANAGER ".Configure", configure, .parameters = { { "connection", PARAMETER_STRING }, { "set", PARAMETER_OBJECT, true },
                                                        { "unset", PARAMETER_STRINGS, true } } },
     { MANAGER ".Plan", plan, .parameters = { { "connection", PARAMETER_STRING } } },

@@ -381,13 +381,17 @@ def test_a_bad_frequency_is_refused_before_it_is_in_place(deployed):
     assert not (deployed.kept / "pipelines.d/weather.yaml").exists()
 
 
-def test_a_running_sync_finishes_on_the_old_code(running):
-    slow = CONNECTOR.replace("VERSION", "1").replace(
+def waiting_for(name):
+    """The connector, which first waits for file NAME in its folder."""
+    return CONNECTOR.replace("VERSION", "1").replace(
         "    op.upsert",
-        "    import time, os\n    print('begun')\n    while not os.path.exists('goes_on'):\n        time.sleep(0.05)\n"
+        f"    import time, os\n    print('begun')\n    while not os.path.exists('{name}'):\n        time.sleep(0.05)\n"
         "    import helper\n    op.upsert",
     )
-    running.write("connector.py", slow)
+
+
+def test_a_running_sync_finishes_on_the_old_code(running):
+    running.write("connector.py", waiting_for("goes_on"))
     running.write("helper.py", "")
     running.deploy()
     waiting = subprocess.Popen(
@@ -528,6 +532,145 @@ def test_configuration_of_what_was_not_deployed(deployed):
     )
     assert "there is no connection" in deployed.wherry.ctl("configuration", "nothing", status=2).stderr
     assert "say what to do" in deployed.wherry.ctl("configuration", "orders", "sett", "x", status=2).stderr
+
+
+# --- undeploy ---
+
+
+def undeployed(name, destination="warehouse"):
+    return (
+        f'undeployed "{name}": its code, environment and configuration are removed\n'
+        f'rows and state stay in "{destination}": deployed again under this name it goes on from there, and\n'
+        f'"wherryctl sync {name} --full" then begins anew\n'
+    )
+
+
+def test_undeploy_leaves_rows_and_state(running):
+    counting = CONNECTOR.replace("VERSION", "1").replace(
+        "checkpoint(state)", 'checkpoint({"n": state.get("n", 0) + 1})'
+    )
+    running.write("connector.py", counting)
+    running.deploy("--configuration", running.configuration(api_key=SECRET))
+    running.wherry.ctl("resume", "weather")
+    running.wherry.sync("weather")
+    assert running.wherry.ctl("undeploy", "weather", "--force").stdout == undeployed("weather")
+    assert running.wherry.ctl_json("status")["connections"] == []
+    assert not (running.kept / "pipelines.d/weather.yaml").exists()
+    wait_for(lambda: not list((running.kept / "projects").iterdir()), "the end of its files")
+    wait_for(lambda: not list((running.kept / "uploads").iterdir()), "the end of what was put aside")
+    assert running.rows() == [("api_key", 1)]
+    running.deploy()
+    assert running.wherry.status("weather")["state"] == "paused", "new, although it was resumed before"
+    assert running.wherry.ctl("configuration", "weather").stdout == "weather: the configuration is empty\n"
+    running.wherry.sync("weather")
+    assert json.loads(running.wherry.ctl("state", "weather", "get").stdout) == {"n": 2}
+
+
+def undeploy_amid_a_deploy(deployed):
+    wheels.make_wheel(deployed.wheels, "tool")
+    deployed.write("requirements.txt", "tool\n")  # else nothing is built
+    words = [deployed.wherry.build.wherryctl, f"--runtime-dir={deployed.wherry.runtime_dir}", "deploy", "--yes"]
+    asking = subprocess.Popen(
+        [*words, deployed.project, "--connection", "weather"], stdout=subprocess.PIPE, encoding="utf-8"
+    )
+    assert any("building the environment" in line for line in asking.stdout)
+    said = deployed.wherry.ctl("undeploy", "weather", "--force", status=1).stderr
+    asking.communicate()
+    assert asking.returncode == 0
+    return said
+
+
+def test_undeploying_is_asked_for(deployed):
+    question = 'Remove "weather", with its code, environment and configuration?'
+    deployed.deploy()
+    said = deployed.wherry.ctl("undeploy", "weather", input="\n", status=1).stdout
+    assert said == f"{question} (y/N): nothing was changed\n"
+    refused = deployed.wherry.ctl("undeploy", "weather", "--non-interactive", status=2).stderr
+    assert refused == f"wherryctl: {question} Answer with --yes\n"
+    looked = call(deployed.wherry, "Undeploy", connection="weather")["parameters"]
+    assert looked == {"destination": "warehouse", "syncing": False}
+    assert undeploy_amid_a_deploy(deployed) == (
+        'wherryctl: a deploy of "weather" is going on: try again when it has ended\n'
+    )
+    assert deployed.wherry.status("weather")["state"] == "paused"
+    assert deployed.wherry.ctl("undeploy", "weather", input="y\n").stdout == f"{question} (y/N): " + undeployed(
+        "weather"
+    )
+    assert deployed.wherry.ctl_json("status")["connections"] == []
+    assert call(deployed.wherry, "Undeploy", connection="weather")["error"].endswith(".NoSuchConnection")
+
+
+def test_undeploy_of_what_was_not_deployed(deployed):
+    path = deployed.wherry.pipeline("orders", deployed.wherry.orders())
+    assert deployed.wherry.ctl("undeploy", "orders", status=2).stderr == (
+        f'wherryctl: "orders" was not deployed: it is defined in "{path}"; remove that file, then "wherryctl reload"\n'
+    )
+    assert deployed.wherry.ctl("undeploy", "order", "--force", status=2).stderr == (
+        'wherryctl: there is no connection "order"; did you mean "orders"?\n'
+    )
+    assert "there is no connection" in deployed.wherry.ctl("undeploy", "../orders", status=2).stderr
+    assert path.exists()
+
+
+def test_undeploy_ends_a_conflict_of_names(deployed):
+    deployed.deploy()
+    deployed.wherry.pipeline("weather", deployed.wherry.orders())
+    assert deployed.wherry.status("weather")["state"] == "broken"
+    said = deployed.wherry.ctl_json("undeploy", "weather", "--yes")
+    assert said == {"destination": "warehouse", "syncing": False}
+    assert deployed.wherry.status("weather")["state"] == "idle"
+    wait_for(lambda: not list((deployed.kept / "projects").iterdir()), "the end of its files")
+
+
+def test_a_sync_goes_on_although_its_connection_is_undeployed(running):
+    """And is in nobody's way: what is deployed under its name meanwhile stays."""
+    running.write("connector.py", waiting_for("goes_on"))
+    running.write("helper.py", "")
+    running.deploy()
+    running.wherry.ctl("resume", "weather")
+    running.wherry.daemon.wait_log("begun")
+    (version,) = running.versions()
+    said = running.wherry.ctl("undeploy", "weather", input="y\n").stdout
+    assert said.startswith(
+        '"weather" is syncing, and that sync would go on to its end; "wherryctl cancel weather" ends it now\n'
+    )
+    assert "\nits sync goes on to its end, with the code that it has\n" in said
+    assert running.wherry.ctl_json("status")["connections"] == []
+    assert not (running.kept / "projects/weather/configuration.json").exists()
+    (version / "project/goes_on").write_text("")
+    running.wherry.daemon.wait_log("weather: synced 1 row")
+    assert running.rows() == [("", 1)]
+    wait_for(lambda: not (running.kept / "projects/weather").exists(), "the end of its files")
+
+
+def test_what_is_deployed_while_the_undeployed_still_runs_stays(running):
+    running.write("connector.py", waiting_for("goes_on"))
+    running.write("helper.py", "")
+    running.deploy()
+    running.wherry.ctl("resume", "weather")
+    running.wherry.daemon.wait_log("begun")
+    (version,) = running.versions()
+    running.wherry.ctl("undeploy", "weather", "--force")
+    running.write("connector.py", CONNECTOR.replace("VERSION", "2"))
+    said = running.deploy().stdout
+    assert 'deployed "weather"' in said and "it is paused" in said
+    (version / "project/goes_on").write_text("")
+    running.wherry.daemon.wait_log("weather: synced 1 row")
+    assert running.rows() == [("", 1)]
+    running.wherry.sync("weather")
+    assert running.rows() == [("", 2)]
+
+
+def test_what_an_undeployed_connection_left_goes_with_a_restart(running):
+    running.write("connector.py", waiting_for("never"))
+    running.deploy()
+    running.wherry.ctl("resume", "weather")
+    running.wherry.daemon.wait_log("begun")
+    running.wherry.ctl("undeploy", "weather", "--force")
+    running.wherry.daemon.kill()
+    assert (running.kept / "projects/weather").exists()
+    running.wherry.start(env=running.settings())
+    wait_for(lambda: not (running.kept / "projects/weather").exists(), "the end of its files")
 
 
 # --- what a client may try ---

@@ -164,6 +164,11 @@ int manager_deploy(Manager *m, const ManagerDeployRequest *request, const Manage
     strcpy(ret_upload, RUN_ID);
     return request->overwrite ? m->result : MANAGER_E_EXISTS;
 }
+int manager_undeploy(Manager *m, const char *connection, bool commit, json_t **ret, Error *error)
+{
+    *ret = m->result == 0 ? json_pack("{s:n, s:b}", "destination", "syncing", commit) : NULL;
+    return m->result;
+}
 int manager_configure(Manager *m, const char *connection, json_t *set, json_t *unset, json_t **ret_names, Error *error)
 {
     *ret_names = json_pack("[s]", json_object_size(set) > 0 ? json_object_iter_key(json_object_iter(set)) : "none");
