@@ -322,11 +322,11 @@ static int queue_state(Manager *manager, const char *name, SyncTask task, Manage
     return 0;
 }
 
-int manager_get_state(Manager *manager, const char *name, ManagerStateCallback callback, void *userdata, Error *error)
+int manager_get_state(Manager *manager, const char *name, ManagerStateCallback callback, void *userdata,
+                      char ret_run_id[static 37], Error *error)
 {
-    char run_id[UUID_TEXT_SIZE];
     Run *run;
-    int r = queue_state(manager, name, SYNC_GET_STATE, callback, userdata, run_id, &run, error);
+    int r = queue_state(manager, name, SYNC_GET_STATE, callback, userdata, ret_run_id, &run, error);
     if (r == 0)
         run_pump(manager);
     return r;

@@ -69,7 +69,7 @@ int manager_requeue(Manager *manager, const char *connection, const char *file, 
  * syncing. */
 typedef void (*ManagerStateCallback)(json_t *state, const Error *error, void *userdata);
 int manager_get_state(Manager *manager, const char *connection, ManagerStateCallback callback, void *userdata,
-                      Error *error);
+                      char ret_run_id[static 37], Error *error);
 int manager_set_state(Manager *manager, const char *connection, json_t *state /* borrowed; NULL: reset to {} */,
                       ManagerStateCallback callback, void *userdata, char ret_run_id[static 37], Error *error);
 /* What the next sync would do, as the interface's Plan: CALLBACK gets it, or an error where it could not even begin.

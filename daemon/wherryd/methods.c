@@ -476,10 +476,10 @@ static void get_state(Call *call, json_t *parameters)
     const char *connection = parameter_string(parameters, "connection");
 
     call->waits = CALL_WAITS_STATE;
-    int r = manager_get_state(call->manager, connection, state_read, call, &error);
+    int r = manager_get_state(call->manager, connection, state_read, call, call->run_id, &error);
     if (r != 0) {
         call->waits = CALL_WAITS_NOT;
-        answer_result(call, r, connection, "", NULL, &error);
+        answer_result(call, r, connection, call->run_id, NULL, &error);
     }
 }
 

@@ -635,7 +635,8 @@ def test_a_plan_is_no_run_and_none_is_made_while_syncing(wherry, make_target):
     assert wherry.status("emit") == status and wherry.ctl_json("runs")["runs"] == []
     wherry.ctl("sync", "emit")
     wait_for(lambda: wherry.status("emit")["state"] == "syncing", "the sync")
-    assert re.match(r'wherryctl: "emit" is syncing \(run [0-9a-f-]+\)', wherry.ctl("plan", "emit", status=1).stderr)
+    for command in (["plan", "emit"], ["state", "emit", "get"]):
+        assert re.match(r'wherryctl: "emit" is syncing \(run [0-9a-f-]{36}\)', wherry.ctl(*command, status=1).stderr)
     gate.touch()
     wait_for(lambda: wherry.status("emit")["state"] != "syncing", "its end")
 

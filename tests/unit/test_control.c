@@ -137,10 +137,13 @@ int manager_requeue(Manager *m, const char *connection, const char *file, bool a
     *ret = 2;
     return m->result;
 }
-int manager_get_state(Manager *m, const char *connection, ManagerStateCallback callback, void *userdata, Error *error)
+int manager_get_state(Manager *m, const char *connection, ManagerStateCallback callback, void *userdata,
+                      char ret_run_id[static 37], Error *error)
 {
     m->state_callback = callback;
     m->state_userdata = userdata;
+    if (m->result == MANAGER_E_BUSY)
+        strcpy(ret_run_id, RUN_ID);
     return m->result;
 }
 int manager_set_state(Manager *m, const char *connection, json_t *state, ManagerStateCallback callback, void *userdata,
@@ -506,9 +509,13 @@ static void test_errors_of_the_manager(void **state)
     call(f, &client, "{" M "Requeue\",\"parameters\":{\"connection\":\"orders\",\"file\":\"a.csv\"}}",
          "{\"error\":\"org.wherry.Manager.NoSuchFile\",\"parameters\":{\"name\":\"a.csv\"}}");
     manager.result = MANAGER_E_BUSY;
-    call(f, &client, "{" M "SetState\"," ORDERS "}",
-         "{\"error\":\"org.wherry.Manager.Busy\",\"parameters\":{\"connection\":\"orders\",\"run_id\":\"" RUN_ID
-         "\"}}");
+    static const char *const methods[] = { "GetState", "SetState" };
+    for (size_t i = 0; i < ELEMENTSOF(methods); i++) {
+        _cleanup_(freep) char *asked = xasprintf("{" M "%s\"," ORDERS "}", methods[i]);
+        call(f, &client, asked,
+             "{\"error\":\"org.wherry.Manager.Busy\",\"parameters\":{\"connection\":\"orders\",\"run_id\":\"" RUN_ID
+             "\"}}");
+    }
     manager.result = MANAGER_E_NOT_SYNCING;
     call(f, &client, "{" M "Cancel\"," ORDERS "}",
          "{\"error\":\"org.wherry.Manager.NotSyncing\",\"parameters\":{\"connection\":\"orders\"}}");
