@@ -71,6 +71,8 @@ void sync_end_lines(Sync *sync)
         send_line(sync, "SEVERE", LINE_OURS, failure, strlen(failure));
     program_send(&sync->writer.program, &(Frame){ .type = FRAME_LINES_END });
     sync->lines_ended = true;
+    /* Its time is its own, however long the worker took to end. */
+    sync->deadline_ms = (int64_t)uv_now(sync->options.loop) + SYNC_END_BOUND_MS;
 }
 
 void sync_say_suppressed(Side *side)

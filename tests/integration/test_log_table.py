@@ -10,6 +10,7 @@ from pathlib import Path
 
 import duckdb
 import frames
+import postgres
 import pytest
 import writers
 from fivetran import connector
@@ -298,19 +299,48 @@ def test_a_connector_that_floods_is_limited_as_in_the_log(running, make_target):
     assert any(level == "WARNING" and "lines of the worker suppressed" in message for level, _, message in found)
 
 
+def test_lines_do_not_pile_up_before_a_writer_that_is_busy(running, make_target):  # noqa: F811
+    """What it does not take waits in the daemon's memory, up to a bound."""
+    target = make_target("sqlite")  # noqa: F811
+    go = running.root / "programs" / "go"
+    program = f"""
+import pathlib, time
+say(op="log", message="ready")
+while not pathlib.Path({str(go)!r}).exists():
+    time.sleep(0.01)
+for i in range(1500):
+    say(op="log", message=f"{{i}} " + "x" * 8000)
+say(op="log", message="written")
+time.sleep(0.5)
+"""
+    emits(running, target, PYTHON + program)
+    running.ctl("sync", "emit")
+    wait_for(lambda: " ready\n" in running.daemon.log(), "the line")
+    (writer,) = [p for p in children(running.daemon.process.pid) if "destination-sqlite" in command_line(p)]
+    os.kill(writer, signal.SIGSTOP)
+    go.touch()
+    wait_for(lambda: " written\n" in running.daemon.log(), "the lines")
+    os.kill(writer, signal.SIGCONT)
+    wait_for(lambda: running.status("emit")["outcome"], "the end")
+    assert running.status("emit")["outcome"] == "succeeded"
+    found = said(target)
+    (left_out,) = [message for level, origin, message in found if "the writer was busy" in message]
+    assert 1000 < int(left_out.split()[0]) and len(found) + int(left_out.split()[0]) - 1 == 1502
+
+
 # --- whose table it is ---
 
 
 def test_two_connections_share_it(running, target):  # noqa: F811
     """With and without history, at once, from the first moment on."""
-    names = [f"c{i}" for i in range(4)]
+    names = [f"c{i}" for i in range(3)]
     for i, name in enumerate(names):
         program = [{**KEYED, "tables": [{**KEYED["tables"][0], "table": name}]}, upsert(name, id=1), LOG]
         emits(running, target, *program, name=name, history=i % 2 == 1)
     for name in names:
         running.ctl("sync", name)
     wait_for(lambda: all(running.status(name)["outcome"] for name in names), "the syncs")
-    assert [running.status(name)["outcome"] for name in names] == ["succeeded"] * 4
+    assert [running.status(name)["outcome"] for name in names] == ["succeeded"] * 3
     for name in names:
         assert running.sync(name)["warnings"] == []
     found = select(target, "SELECT connection_id, count(*) FROM connector_sdk_log GROUP BY 1 ORDER BY 1")
@@ -358,8 +388,7 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("kind", TARGETS)
+@pytest.mark.parametrize("kind, shape", [(kind, min(SHAPES)) for kind in TARGETS] + [("sqlite", max(SHAPES))])
 def test_a_table_of_another_shape_is_left_alone(running, make_target, kind, shape):  # noqa: F811
     target = make_target(kind)  # noqa: F811
     columns = shape.replace("VARCHAR", "TEXT") if kind == "sqlite" else shape
@@ -448,6 +477,31 @@ def test_a_lock_is_not_waited_for_at_length(destination):
         'the log lines of this sync are not in table "connector_sdk_log": it took longer than 7 s'
     ]
     assert destination.query("SELECT id FROM t") == [(1,)]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_a_writer_that_came_too_late_says_so(build, tmp_path, request, kind):
+    """Its rows are not to be committed any more; its lines are compared with nothing."""
+    if kind == "sqlite":
+        destination = writers.Destination(build.destination("sqlite"), tmp_path)
+    else:
+        destination = postgres.Destination(build.destination("postgres"), request.getfixturevalue("server"))
+    late = destination.start(files=False, log_table=True)
+    table = frames.hello() + frames.table("t", [("id", "integer", KEY)])
+    late.opened()
+    other = destination.start(files=False, log_table=True)
+    other.put(table + frames.rows([(1,)], operation="upsert") + frames.encode("END"))
+    other.opened(), other.expect("COMMITTED"), other.expect("DONE")
+    other.say(frames.encode("LINES_END"))
+    assert other.finish() == 0
+    late.put(table + frames.rows([(2,)], operation="upsert") + frames.encode("END"))
+    wait_for(lambda: late.next().type == "ERROR", "the error")
+    assert "was written by another run" in late.error()[1]
+    late.say(line("too late") + frames.encode("LINES_END"))
+    assert late.finish() == 1
+    assert destination.query("SELECT message FROM connector_sdk_log") == [("too late",)]
+    assert [int(id_) for (id_,) in destination.query("SELECT id FROM t")] == [1]
+    assert [int(n) for (n,) in destination.query("SELECT sequence FROM _wherry_state")] == [1]
 
 
 def test_lines_that_were_not_asked_for_are_refused(destination):
