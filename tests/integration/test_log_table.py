@@ -189,8 +189,7 @@ def test_files_have_lines_too(wherry, target, mode):  # noqa: F811
     assert select(target, "SELECT DISTINCT connection_id FROM connector_sdk_log") == [("orders",)]
 
 
-def test_a_cancelled_sync(running, make_target):  # noqa: F811
-    target = make_target("sqlite")  # noqa: F811
+def test_a_cancelled_sync(running, target):  # noqa: F811
     waits = PYTHON + "import time\nsay(op='log', message='waiting')\ntime.sleep(600)\n"
     emits(running, target, waits)
     running.ctl("sync", "emit")
