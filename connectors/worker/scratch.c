@@ -1,6 +1,7 @@
 /*
  * The folder is $TMPDIR's, which is /tmp as the environment was scrubbed. Whoever made it holds a lock on it, the
- * child too; so a folder that can be locked is one whose sync was killed, with all its processes.
+ * child too; so a folder that can be locked is one whose sync was killed, with all its processes. Or one that was just
+ * made: another sync that starts at that moment removes it then, and whoever made it makes another.
  *
  * Everything is removed by descriptors, never following a link: what is inside was made by a foreign program, which
  * may even be changing it meanwhile.
@@ -23,6 +24,8 @@
 
 #define SCRATCH_ROOT "/tmp"
 #define SCRATCH_PREFIX "wherry-scratch-"
+#define PATH_SIZE sizeof(SCRATCH_ROOT "/" SCRATCH_PREFIX "XXXXXX")
+#define TRIES 100 /* sweeps that are in the way */
 
 struct Scratch {
     char *path;
@@ -73,17 +76,39 @@ static _Noreturn void keep(const char *path, int lock, int pipe_end)
     _exit(0);
 }
 
-int scratch_new(Scratch **ret, Error *error)
+/* 0: RET_LOCK is held on the new folder PATH. 1: a sweep came between making and locking it, and has it removed. */
+static int make_locked(char path[static PATH_SIZE], int *ret_lock, Error *error)
 {
-    sweep();
-    char path[] = SCRATCH_ROOT "/" SCRATCH_PREFIX "XXXXXX";
+    struct stat locked, named;
+    strcpy(path, SCRATCH_ROOT "/" SCRATCH_PREFIX "XXXXXX");
     if (!mkdtemp(path))
         return error_set_errno(error, ERROR_TEMPORARY, errno, "cannot make a folder for temporary files in \"%s\"",
                                SCRATCH_ROOT);
     _cleanup_(close_fdp) int lock = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    int ends[2];
-    if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) < 0 || pipe2(ends, O_CLOEXEC) < 0)
+    if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) < 0) {
+        if (errno == ENOENT || errno == EWOULDBLOCK)
+            return 1;
         return error_set_errno(error, ERROR_TEMPORARY, errno, "cannot keep the folder \"%s\"", path);
+    }
+    if (fstat(lock, &locked) < 0 || lstat(path, &named) < 0 || locked.st_ino != named.st_ino)
+        return 1;
+    *ret_lock = lock;
+    lock = -1;
+    return 0;
+}
+
+int scratch_new(Scratch **ret, Error *error)
+{
+    sweep();
+    char path[PATH_SIZE];
+    _cleanup_(close_fdp) int lock = -1;
+    int ends[2], r = 1;
+    for (unsigned tries = 0; r == 1 && tries < TRIES; tries++)
+        r = make_locked(path, &lock, error);
+    if (r < 0)
+        return -1;
+    if (r == 1 || pipe2(ends, O_CLOEXEC) < 0)
+        return error_set_errno(error, ERROR_TEMPORARY, r == 1 ? EBUSY : errno, "cannot keep the folder \"%s\"", path);
     pid_t pid = fork();
     if (pid == 0) {
         signal(SIGTERM, SIG_IGN); /* it is in the group of those who are told to end */

@@ -1,11 +1,16 @@
 """Connectors written for Fivetran's SDK, run by the daemon: sandboxed, into SQLite, from their state on."""
 
+import contextlib
+import fcntl
 import json
 import os
+import threading
+from pathlib import Path
 
 import pytest
 from fivetran import connector, failed
 from harness import ROOT, command_line, descendants, wait_for
+from test_kill import wrapped_programs
 
 
 @pytest.fixture
@@ -130,6 +135,42 @@ def test_a_forked_process_is_told_that_it_has_no_stream(running):
     running.sync("weather")
     assert running.query("SELECT id FROM t") == [(1,)]
     assert "refused: operations belong to the process that runs update()" in running.daemon.log()
+
+
+def remove_one_that_is_not_locked(known, removed, stop):
+    """As another sync does that starts at that moment: it takes a folder that nobody has locked for a dead one's."""
+    while not removed and not stop.is_set():
+        for folder in set(Path("/tmp").glob("wherry-scratch-*")) - known:
+            with contextlib.suppress(OSError):
+                descriptor = os.open(folder, os.O_RDONLY)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    folder.rmdir()
+                    removed.append(folder)
+                finally:
+                    os.close(descriptor)
+
+
+def test_two_that_start_at_once_leave_each_other_their_folders(plain_wherry):
+    """strace holds the worker between making its temporary folder and locking it."""
+    connector(
+        plain_wherry, "open(os.path.join(os.environ['TMPDIR'], 'mine'), 'w').write('x'); op.upsert('t', {'id': 1})"
+    )
+    build, removed, stop = plain_wherry.build, [], threading.Event()
+    programs = {"source-fivetran": build.source("fivetran"), "destination-sqlite": build.destination("sqlite")}
+    tracer = ["strace", "-o", str(plain_wherry.root / "trace"), "-e", "inject=flock:delay_enter=200000"]
+    folder = wrapped_programs(plain_wherry.root / "programs", programs, "source-fivetran", tracer)
+    known = set(Path("/tmp").glob("wherry-scratch-*"))
+    other = threading.Thread(target=remove_one_that_is_not_locked, args=(known, removed, stop))
+    other.start()
+    try:
+        done = plain_wherry.run_daemon(f"--libexec-dir={folder}", "--once", "weather")
+    finally:
+        stop.set()
+        other.join()
+    assert len(removed) == 1, "the worker was not held"
+    assert done.returncode == 0, done.stderr
+    assert plain_wherry.query("SELECT id FROM t") == [(1,)]
 
 
 # --- how it ends ---

@@ -288,9 +288,9 @@ def kill(build, merging, what, number):
         if what == "operation":
             killing.project.tell(dies_at=number)
         succeeded, said = killing.once(injecting(killing.trace, number) if what == "write" else None)
-        if not ("was killed by SIGKILL" in said if what == "operation" else connector_was_killed(killing.trace)):
+        if what == "write" and not connector_was_killed(killing.trace):
             return None, 0
-        assert not succeeded, "the killed sync succeeded"
+        assert not succeeded and '"connector.py" was killed by SIGKILL' in said, said
         models = models_of(PADDING)
         at = killing.holds(models)
         killing.recovers(models)
