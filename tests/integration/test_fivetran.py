@@ -273,9 +273,30 @@ def test_no_connector_and_no_environment_are_configuration_errors(running):
     (folder / "environment/bin/python").symlink_to("/opt/gone/bin/python3.12")
     connector(running, "pass", source={"environment": str(folder / "environment")})
     assert (
-        'was made for a Python that is gone ("/opt/gone/bin/python3.12")'
+        'was made for a Python that is gone ("/opt/gone/bin/python3.12"); make it anew, or deploy the connection again'
         in (running.sync("weather", status=1)["error"])
     )
+
+
+# a Python that says it is another one
+PRETENDER = """#!/bin/sh
+exec /usr/bin/python3 -I -B -c 'import sys; {}; exec(sys.argv.pop(1))' "$4" "$5"
+"""
+NOT_SERVED = {
+    "sys.version_info = (3, 9, 2)": "cpython 3.9 (",
+    'sys.version_info = (3, 13, 0); sys.abiflags = "t"': "cpython 3.13t (",
+    'sys.version_info = (3, 10, 0); sys.implementation.name = "pypy"': "pypy 3.10 (",
+}
+
+
+@pytest.mark.parametrize("what", NOT_SERVED)
+def test_a_python_that_is_not_served(running, what):
+    python = running.root / "pretender"
+    python.write_text(PRETENDER.format(what))
+    python.chmod(0o755)
+    error, _ = failed(running, "pass", source={"python": str(python)})
+    assert error.startswith('"connector.py" ended with status 1: ' + NOT_SERVED[what])
+    assert error.endswith('") is not served: name a CPython from 3.10 to 3.14 with "python:"')
 
 
 def test_cancel_ends_it_and_all_that_it_started(running):

@@ -97,8 +97,8 @@ static int find_module(FivetranSource *source, Error *error)
                      self);
 }
 
-/* What the path has is taken as it is: asking it who it is takes longer than a small sync. The module says so where it
- * is too old. */
+/* What the path has is taken as it is: asking it who it is takes longer than a small sync. It says so itself where it
+ * is not served. */
 static int find_installed(FivetranSource *source, const char *wanted, Error *error)
 {
     _cleanup_(freep) char *name = wanted ? xasprintf("python%s", wanted) : xstrdup("python3");
@@ -129,9 +129,11 @@ static int find_python(FivetranSource *source, const json_t *settings, Error *er
     ssize_t n = readlink(source->python, target, sizeof(target) - 1);
     if (errnum != ENOENT || n < 0)
         return error_set_errno(error, ERROR_CONFIGURATION, errnum, "cannot run \"%s\"", source->python);
-    return error_set(error, ERROR_CONFIGURATION,
-                     "the environment \"%s\" was made for a Python that is gone (\"%.*s\"); make it anew", environment,
-                     (int)n, target);
+    return error_set(
+        error, ERROR_CONFIGURATION,
+        "the environment \"%s\" was made for a Python that is gone (\"%.*s\"); make it anew, or deploy the "
+        "connection again",
+        environment, (int)n, target);
 }
 
 /* What the module is told: the connection's keys, without what is not its business. */
@@ -205,8 +207,13 @@ static int fivetran_check(void *source, Error *error)
 
 static int spawn_python(FivetranSource *source, int socket, Error *error)
 {
-    static const char program[] = "import sys; sys.path.insert(0, sys.argv[1]); "
-                                  "from fivetran_connector_sdk._runner import main; main()";
+    /* read by any Python that there is, even one that cannot load the module */
+    static const char program[] =
+        "import sys; sys.path.insert(0, sys.argv[1]); flags = getattr(sys, 'abiflags', '')\n"
+        "if sys.version_info < (3, 10) or sys.implementation.name != 'cpython' or 't' in flags:\n"
+        "    sys.exit('%s %d.%d%s (\"%s\") is not served: name a CPython from 3.10 to 3.14 with \"python:\"'\n"
+        "             % ((sys.implementation.name,) + tuple(sys.version_info[:2]) + (flags, sys.executable)))\n"
+        "from fivetran_connector_sdk._runner import main; main()";
     const char *const arguments[] = { source->python, "-I", "-B", "-c", program, source->module, NULL };
     const char *scratch = scratch_path(source->scratch);
     _cleanup_(freep) char *bin = source->environment ? path_join(source->environment, "bin:") : xstrdup("");
