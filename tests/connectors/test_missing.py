@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 FILE = ROOT / "connectors/python/fivetran_connector_sdk/_missing.py"
 
 
@@ -111,16 +112,22 @@ def test_the_line_that_should_have_brought_a_package(missing, tmp_path, module, 
 
 
 @pytest.mark.parametrize("module, line", [("request", "requests"), ("tool", "# tool\n-r tool.txt"), ("a", "--a\n./a")])
-def test_lines_that_name_something_else(missing, tmp_path, module, line):
+def test_lines_that_name_something_else(missing, tmp_path, monkeypatch, module, line):
     (tmp_path / "requirements.txt").write_text(line)
+    monkeypatch.setattr(sys, "prefix", sys.base_prefix)
+    said = "no line of requirements.txt names it; add one with the package that brings it"
     assert explain(missing, absent(module), tmp_path) == (
-        f"no line of requirements.txt names it; it is not installed for {sys.executable}; add a line with the package "
-        "that brings it"
+        f"{said}, and install it for {sys.executable} or deploy the project"
     )
+    (tmp_path / f"lib/python{VERSION}").mkdir(parents=True)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    assert explain(missing, absent(module), tmp_path) == said
 
 
 def test_what_else_is_known_of_a_package(missing):
-    assert explain(missing, absent("bs4")).endswith('; add a line with "beautifulsoup4"')
+    assert explain(missing, absent("bs4")).startswith(
+        'no line of requirements.txt names it; add one with "beautifulsoup4"'
+    )
     said = explain(missing, absent("numpy", file=f"{SITE}/pandas/compat/__init__.py"))
     assert said.startswith('the package "pandas" imports it; no line of requirements.txt names it; ')
 
@@ -129,12 +136,11 @@ def test_an_environment_of_another_python(missing, tmp_path, monkeypatch):
     (tmp_path / "lib/python3.9/site-packages").mkdir(parents=True)
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     monkeypatch.setattr(sys, "base_prefix", "/usr")
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
     assert explain(missing, absent("tool")) == (
-        f'the environment "{tmp_path}" was made for Python 3.9, and its interpreter is {version} now; make it anew, or '
+        f'the environment "{tmp_path}" was made for Python 3.9, and its interpreter is {VERSION} now; make it anew, or '
         "deploy the connection again"
     )
-    (tmp_path / f"lib/python{version}").mkdir()
+    (tmp_path / f"lib/python{VERSION}").mkdir()
     assert explain(missing, absent("tool")).startswith("no line of requirements.txt names it")
 
 

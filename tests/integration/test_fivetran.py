@@ -195,6 +195,11 @@ ENDS = {
     "sys.exit(3)": "update() ended with sys.exit(3)",
     "raise KeyboardInterrupt": "KeyboardInterrupt",
     "op.error('the source says no')": "the source says no",
+    "configuration['api_key']": "KeyError: 'api_key'; the configuration has no \"api_key\": it is empty",
+    "configuration['city'] = 'Oslo'; configuration['key']": (
+        'KeyError: \'key\'; the configuration has no "key", only "city"'
+    ),
+    "{'other': 1}['key']": "KeyError: 'key'.",
     "os._exit(0)": "connector.py ended before update() had (by os._exit() or the like): what it sent is not kept",
     "os._exit(7)": '"connector.py" ended with status 7',
     "os.kill(os.getpid(), 9)": '"connector.py" was killed by SIGKILL',
@@ -211,7 +216,7 @@ ENDS = {
 @pytest.mark.parametrize("what", ENDS)
 def test_a_bad_end_fails_the_sync_and_says_why(running, what):
     error, _ = failed(running, what)
-    assert ENDS[what] in error
+    assert ENDS[what] in error + "."
     assert not running.database.exists(), "nothing of it is kept"
 
 

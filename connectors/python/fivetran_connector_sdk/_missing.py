@@ -209,4 +209,5 @@ def _package(error, project):
             )
     package = PACKAGES.get(error.name.split(".")[0])
     how = f'"{package}"' if package else "the package that brings it"
-    return f"{who}no line of requirements.txt names it; it is not installed for {sys.executable}; add a line with {how}"
+    here = "" if sys.prefix != sys.base_prefix else f", and install it for {sys.executable} or deploy the project"
+    return f"{who}no line of requirements.txt names it; add one with {how}{here}"

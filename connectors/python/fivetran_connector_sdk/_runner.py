@@ -8,6 +8,7 @@ not held back.
 import faulthandler
 import importlib.util
 import json
+import linecache
 import os
 import sys
 import threading
@@ -80,15 +81,31 @@ def shown(error):
     return (f"{name}: {text}" if text else name) + (f" ({notes})" if notes else "")
 
 
-def reason(error, project):
-    """Why the sync fails, with what its exception leaves unsaid where something is not installed."""
-    text = shown(error)
-    if not isinstance(error, ImportError) and "lib" not in text:
-        return text
-    from fivetran_connector_sdk._missing import explain
+def reason(error, begin):
+    """Why the sync fails, with what its exception leaves unsaid where something is not there."""
+    text, more = shown(error), None
+    if isinstance(error, KeyError):
+        more = missing_value(error, begin["configuration"])
+    elif isinstance(error, ImportError) or "lib" in text:
+        from fivetran_connector_sdk._missing import explain
 
-    more = explain(error, text, project)
+        more = explain(error, text, begin["project"])
     return f"{text}; {more}" if more else text
+
+
+def missing_value(error, configuration):
+    """Of a KeyError in a line that asks the configuration for something which it does not have."""
+    place = error.__traceback__
+    while place and place.tb_next:
+        place = place.tb_next
+    (name,) = error.args if len(error.args) == 1 else (None,)
+    if not place or not isinstance(name, str) or name in configuration:
+        return None
+    line = linecache.getline(place.tb_frame.f_code.co_filename, place.tb_lineno)
+    if not any(value is configuration and f"{local}[" in line for local, value in place.tb_frame.f_locals.items()):
+        return None
+    names = ", ".join(f'"{name}"' for name in sorted(configuration))
+    return f'the configuration has no "{name}"' + (f", only {names}" if names else ": it is empty")
 
 
 def print_traceback(error):
@@ -195,9 +212,9 @@ def wait_for_threads(update):
     return [thread.name for thread in left if thread.is_alive()]
 
 
-def run_update(connector, configuration, state, project):
+def run_update(connector, begin, state):
     """None, or why the sync fails."""
-    update = Update(connector, configuration, state)
+    update = Update(connector, begin["configuration"], state)
     update.start()
     while update.is_alive():
         update.join(TICK_S)
@@ -213,7 +230,7 @@ def run_update(connector, configuration, state, project):
         return str(error)  # it was said already
     elif error is not None:
         print_traceback(error)
-        return reason(error, project)
+        return reason(error, begin)
     running = wait_for_threads(update)
     if running:
         names = ", ".join(f'"{name}"' for name in running)
@@ -225,16 +242,14 @@ def run_update(connector, configuration, state, project):
 
 
 def sync(begin, state):
-    configuration = begin.get("configuration") or {}
-    project = begin["project"]
-    connector = load(project)
+    connector = load(begin["project"])
     if connector.configuration:
-        configuration = connector.configuration
+        begin["configuration"] = connector.configuration
     if connector.schema_method:
         from fivetran_connector_sdk._schema import declare
 
-        declare(connector.schema_method(configuration))
-    return run_update(connector, configuration, connector.state or json.loads(state), project)
+        declare(connector.schema_method(begin["configuration"]))
+    return run_update(connector, begin, connector.state or json.loads(state))
 
 
 def attempt(begin, state):
@@ -250,7 +265,7 @@ def attempt(begin, state):
         failure = f"connector.py called sys.exit({error.code!r}) before update() ran"
     except BaseException as error:
         print_traceback(error)
-        failure = reason(error, begin["project"])
+        failure = reason(error, begin)
     if failure is not None:
         return fail(ports.explain(failure))
     _wherry.end()
@@ -263,6 +278,7 @@ def main():
         stream.reconfigure(line_buffering=True, errors="backslashreplace")
     configuration, state = _wherry.begin(CONTROL, OPERATIONS)
     begin = json.loads(configuration)
+    begin["configuration"] = begin.get("configuration") or {}
     Logging._running = True
     if begin.get("log_level") == "debug":
         Logging.LOG_LEVEL = Logging.Level.DEBUG
