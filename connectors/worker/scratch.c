@@ -92,8 +92,7 @@ static int make_locked(char path[static PATH_SIZE], int *ret_lock, Error *error)
     }
     if (fstat(lock, &locked) < 0 || lstat(path, &named) < 0 || locked.st_ino != named.st_ino)
         return 1;
-    *ret_lock = lock;
-    lock = -1;
+    *ret_lock = take_fd(&lock);
     return 0;
 }
 
