@@ -239,22 +239,35 @@ static int add_column(Emitter *emitter, EmitterTable *table, FrameText source, u
 
 /* --- what the pipe knows --- */
 
-static int send_table(Emitter *emitter, EmitterTable *table, Error *error)
+static FrameColumn described(const Column *column)
 {
-    _cleanup_(freep) FrameColumn *columns = xcalloc((size_t)table->announced_count + 1, sizeof(FrameColumn));
-    for (uint32_t i = 0; i < table->announced_count; i++) {
-        const Column *column = &table->columns[table->announced[i]];
-        columns[i] = (FrameColumn){ .name = frame_text(column->name),
-                                    .type = column->kind.type,
-                                    .flags = column->flags,
-                                    .precision = column->kind.precision,
-                                    .scale = column->kind.scale };
+    FrameColumn frame = { .name = frame_text(column->name),
+                          .type = column->kind.type,
+                          .flags = column->flags,
+                          .precision = column->kind.precision,
+                          .scale = column->kind.scale };
+    if (frame.type == 0) {
+        frame.type = COLUMN_STRING;
+        frame.flags |= COLUMN_UNTYPED;
     }
+    return frame;
+}
+
+static int put_table(Emitter *emitter, EmitterTable *table, const FrameColumn *columns, size_t count, Error *error)
+{
     if (!table->on_pipe)
         table->id = emitter->ids++;
     table->on_pipe = true;
-    if (worker_table(emitter->worker, table->id, table->name, table->declared ? TABLE_DECLARED : 0, columns,
-                     table->announced_count, error) < 0)
+    return worker_table(emitter->worker, table->id, table->name, table->declared ? TABLE_DECLARED : 0, columns, count,
+                        error);
+}
+
+static int send_table(Emitter *emitter, EmitterTable *table, Error *error)
+{
+    _cleanup_(freep) FrameColumn *columns = xcalloc((size_t)table->announced_count + 1, sizeof(FrameColumn));
+    for (uint32_t i = 0; i < table->announced_count; i++)
+        columns[i] = described(&table->columns[table->announced[i]]);
+    if (put_table(emitter, table, columns, table->announced_count, error) < 0)
         return -1;
     if (!table->truncated)
         return 0;
@@ -262,12 +275,23 @@ static int send_table(Emitter *emitter, EmitterTable *table, Error *error)
     return worker_truncate(emitter->worker, table->id, error);
 }
 
-/* Adds the columns whose kind is known by now. Does nothing where a key's is not: no row can come before it is. */
+/* For a plan: the table as far as it is declared. It is announced again, whole, once the kinds of its key are known. */
+static int announce_untyped(Emitter *emitter, EmitterTable *table, Error *error)
+{
+    _cleanup_(freep) FrameColumn *columns = xcalloc((size_t)table->column_count + 1, sizeof(FrameColumn));
+    size_t count = 0;
+    for (uint32_t i = 0; i < table->column_count; i++)
+        if (table->columns[i].kind.type != 0 || (table->columns[i].flags & COLUMN_KEY))
+            columns[count++] = described(&table->columns[i]);
+    return put_table(emitter, table, columns, count, error);
+}
+
+/* Adds the columns whose kind is known by now. Where a key's is not, no row can come before it is. */
 static int announce(Emitter *emitter, EmitterTable *table, Error *error)
 {
     for (uint32_t i = 0; i < table->column_count; i++)
         if ((table->columns[i].flags & COLUMN_KEY) && table->columns[i].kind.type == 0)
-            return 0;
+            return emitter->options.untyped ? announce_untyped(emitter, table, error) : 0;
     uint32_t before = table->announced_count;
     table->announced = xrealloc(table->announced, ((size_t)table->column_count + 1) * sizeof(uint32_t));
     for (uint32_t i = 0; i < table->column_count; i++) {
@@ -495,8 +519,6 @@ int emitter_row(Emitter *emitter, Operation operation, FrameText name, const Emi
     EmitterTable *table;
     bool fresh;
     emitter->conversion.fault = EMITTER_FAULT_NONE;
-    if (emitter->plan)
-        return worker_enough(emitter->worker, error);
     if (find_table(emitter, name, &table, error) < 0)
         return -1;
     table->rows++;
@@ -504,6 +526,8 @@ int emitter_row(Emitter *emitter, Operation operation, FrameText name, const Emi
         check_keys(table, operation, fields, error) < 0 ||
         (fresh && add_new(emitter, table, operation, fields, error) < 0))
         return -1;
+    if (emitter->plan)
+        return worker_enough(emitter->worker, error);
     if (table->announced_count == 0) {
         table->blank = true; /* until there is a column */
         return 0;

@@ -12,8 +12,8 @@
  * Names are normalised (naming.h) unless the connection says `naming: source`. Two names that meet in one are refused,
  * and so is a name of which nothing is left.
  *
- * In a plan (worker_plans()) the first row or truncate ends the source's reading: it fails, and the worker library
- * takes that for a good end.
+ * In a plan (worker_plans()) the first row or truncate ends the source's reading, after the row's new columns were
+ * announced: it fails, and the worker library takes that for a good end.
  *
  * After a failed call nothing of its row was sent: the source may go on with the next one. All errors are of kind
  * ERROR_DATA and name table, row, column and value, but for those of the pipe. Rows are counted from 1 for each table.
@@ -26,6 +26,7 @@ typedef struct Emitter Emitter;
 typedef struct EmitterOptions {
     bool source_names;       /* `naming: source` */
     bool base64;             /* the source has no bytes: text in a BINARY column is base64 */
+    bool untyped;            /* a plan: declared tables are announced at once, also before a key's kind is known */
     uint64_t max_value_size; /* bytes; 0: any */
 } EmitterOptions;
 
@@ -53,7 +54,8 @@ Emitter *emitter_free(Emitter *emitter);
 DEFINE_CLEANUP(Emitter, emitter_free)
 
 /* Before the first operation on TABLE, once for each. KEYS that are not under COLUMNS get the kind of their first
- * value. The table is announced at once, also where no row comes, unless the kind of a key is not known yet. */
+ * value. The table is announced at once, also where no row comes, unless the kind of a key is not known yet (but see
+ * EmitterOptions.untyped). */
 int emitter_declare(Emitter *emitter, FrameText table, const FrameText *keys, size_t key_count,
                     const EmitterColumn *columns, size_t column_count, Error *error);
 /* One row. UPSERT: columns that are not named become NULL. UPDATE and DELETE need a table with a key, and rows that

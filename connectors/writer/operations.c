@@ -27,6 +27,14 @@ static bool is_dropped(const Writer *writer, const char *name)
     return false;
 }
 
+static bool is_untyped(const Table *table)
+{
+    for (size_t i = 0; i < table->column_count; i++)
+        if (table->columns[i].flags & COLUMN_UNTYPED)
+            return true;
+    return false;
+}
+
 void operations_table(Writer *writer, uint16_t id)
 {
     if (id >= writer->target_count) {
@@ -42,8 +50,11 @@ void operations_table(Writer *writer, uint16_t id)
     }
     writer->stale[id] = true;
     const Table *stream = sequence_table(&writer->sequence, id);
-    if ((stream->flags & TABLE_DECLARED) && !writer->targets[id] && !writer->declared[id].name)
-        writer->declared[id] = table_copy(stream);
+    Table *declared = &writer->declared[id];
+    if (is_untyped(declared)) /* in a plan: a sync knows of it only now */
+        table_clear(declared);
+    if ((stream->flags & TABLE_DECLARED) && !writer->targets[id] && !declared->name)
+        *declared = table_copy(stream);
 }
 
 /* Two tables of the source that the destination takes for one. */
@@ -62,6 +73,18 @@ static int check_case(const Writer *writer, const Table *stream, Error *error)
     return 0;
 }
 
+/* In a plan: what it would do to the table is done only with a row. */
+static void say_untyped(Writer *writer, const Table *table, bool there)
+{
+    _cleanup_(buffer_clear) Buffer names = { 0 };
+    for (size_t i = 0; i < table->column_count; i++)
+        if (table->columns[i].flags & COLUMN_UNTYPED)
+            buffer_printf(&names, "%s%s", buffer_length(&names) > 0 ? ", " : "", table->columns[i].name.data);
+    _cleanup_(freep) char *text = buffer_take_string(&names);
+    writer_log(writer, LOG_WARNING, "table \"%s\" is %s when its first row tells the types of its key (%s)",
+               table->name, there ? "changed" : "made", text);
+}
+
 /* What the source has declared is done as a step of its own, before anything that rows bring: so a plan, which has no
  * rows, tells exactly what comes first. */
 static int target_make(Writer *writer, uint16_t id, const Table *stream, Error *error)
@@ -77,8 +100,12 @@ static int target_make(Writer *writer, uint16_t id, const Table *stream, Error *
         return -1;
     if (!declared.name)
         return 0;
-    if (target_change(writer->targets[id], &writer->batch_changed, error) < 0)
+    bool changed = false;
+    if (target_change(writer->targets[id], &changed, error) < 0)
         return -1;
+    writer->batch_changed |= changed;
+    if (is_untyped(first) && (changed || !writer->targets[id]->there))
+        say_untyped(writer, first, writer->targets[id]->there);
     return writer->plan ? 0 : target_follow(writer->targets[id], stream, error);
 }
 

@@ -169,6 +169,9 @@ static int check_columns(const Sequence *sequence, const Frame *frame, Error *er
         if (column->flags & COLUMN_IS_DELETED && (i + 1 < count || i == 0 || column->type != COLUMN_BOOLEAN))
             return refuse_name(error, "a mark of deletion that is not a boolean last of all, in table",
                                frame->table.name);
+        if (column->flags & COLUMN_UNTYPED && !(sequence->rules.untyped && column->flags & COLUMN_KEY))
+            return refuse_name(error, "a column without a type, other than a key's in a plan, in table",
+                               frame->table.name);
         if (!size_is_good(column))
             return refuse_name(error, "an impossible size of a decimal in table", frame->table.name);
     }

@@ -15,6 +15,7 @@ typedef struct SequenceRules {
     unsigned operations;     /* OPERATION_BIT()s; others are refused */
     bool truncate;           /* TRUNCATE is allowed */
     bool changes;            /* files of changes: COLUMN_SEQUENCE and COLUMN_IS_DELETED are allowed */
+    bool untyped;            /* a plan of operations: COLUMN_UNTYPED is, of keys */
     uint64_t max_value_size; /* bytes of one value, or of a state */
     const char *destination; /* for messages: "destination-sqlite" */
     const char *log_table;   /* a name that is taken, in any case; NULL: none */

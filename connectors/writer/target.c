@@ -214,7 +214,7 @@ static int follow_column(Target *target, const FrameColumn *column, size_t *ret,
         return check_column_count(target, error);
     }
     *ret = i;
-    return widen(target, i, joined(target, i, kind, false), error);
+    return column->flags & COLUMN_UNTYPED ? 0 : widen(target, i, joined(target, i, kind, false), error);
 }
 
 /* Two columns of the stream that the destination takes for one. */
@@ -336,6 +336,7 @@ int target_follow(Target *target, const Table *stream, Error *error)
     target->map = xrealloc(target->map, (stream->column_count + 1) * sizeof(*target->map));
     for (size_t i = 0; i < stream->column_count; i++) {
         keyless &= !(stream->columns[i].flags & COLUMN_KEY);
+        target->untyped |= (stream->columns[i].flags & COLUMN_UNTYPED) != 0;
         if (follow_column(target, &stream->columns[i], &target->map[i], error) < 0)
             return -1;
     }
@@ -453,7 +454,7 @@ static int change_column(Target *target, size_t i, bool *ret_changed, Error *err
 int target_change(Target *target, bool *ret_changed, Error *error)
 {
     bool is_new = !target->there;
-    if (is_new && target->live.column_count == 0)
+    if (is_new && (target->untyped || target->live.column_count == 0))
         return 0;
     if (is_new) {
         *ret_changed = true;

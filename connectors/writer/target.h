@@ -43,7 +43,8 @@ typedef struct Target {
     bool may_create;
     bool keyed; /* KEYS is set: the key is what it is, for the rest of the sync */
     bool keyless;
-    size_t *map; /* from the stream's columns to LIVE's */
+    bool untyped; /* a plan: only the first row will tell the types of the key, so the table cannot be made yet */
+    size_t *map;  /* from the stream's columns to LIVE's */
     size_t *keys;
     size_t key_count;                               /* without COLUMN_START; of LIVE */
     size_t id, synced, deleted, start, end, active; /* system columns in LIVE; SIZE_MAX: none */
@@ -72,6 +73,7 @@ void target_forget(Target *target);
 int target_flush(Target *target, Aside *aside, const Batch *batch, bool *ret_changed, Error *error);
 /* After a flush: soft-deletes the rows last written before BEFORE_US. */
 int target_soft_delete(Target *target, const Batch *batch, int64_t before_us, Error *error);
-/* Changes the table alone, as target_flush() begins. RET_CHANGED is set where something was done. */
+/* Changes the table alone, as target_flush() begins. RET_CHANGED is set where something was done: not where the table
+ * is new and its key has no types yet. */
 int target_change(Target *target, bool *ret_changed, Error *error);
 size_t target_memory(const Target *target);

@@ -254,6 +254,7 @@ static int run_sync(Writer *writer, const Begin *begin, Error *error)
     sequence_init(&writer->sequence,
                   &(SequenceRules){ .files = writer->files,
                                     .changes = begin->changes,
+                                    .untyped = writer->plan && !writer->files,
                                     .rows = !writer->files,
                                     .only_table = begin->only_table,
                                     .operations = destination->operations & (writer->files ? file_operations : ~insert),

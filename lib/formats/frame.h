@@ -97,8 +97,10 @@ enum {
      * written but says whether the row is deleted. */
     COLUMN_SEQUENCE = 8,
     COLUMN_IS_DELETED = 64,
-    _COLUMN_FLAGS =
-        COLUMN_DECLARED | COLUMN_KEY | COLUMN_REQUIRED | COLUMN_SEQUENCE | COLUMN_IS_DELETED, /* on the pipe */
+    /* In a plan: part of the key, and only the first row will tell its type; the one that is given says nothing. */
+    COLUMN_UNTYPED = 128,
+    _COLUMN_FLAGS = COLUMN_DECLARED | COLUMN_KEY | COLUMN_REQUIRED | COLUMN_SEQUENCE | COLUMN_IS_DELETED |
+                    COLUMN_UNTYPED, /* on the pipe */
 };
 typedef struct FrameColumn {
     FrameText name; /* in the destination; UTF-8 */

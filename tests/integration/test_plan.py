@@ -597,6 +597,93 @@ def test_a_schema_that_may_not_change(wherry, target):
     assert wherry.sync("emit", status=1)["error"] == made["error"]
 
 
+# --- keys whose types only rows tell ---
+
+
+def schema(key, columns=None):
+    return {"op": "schema", "tables": [{"table": "t", "primary_key": key, "columns": columns or {}}]}
+
+
+def test_a_key_that_changes_is_refused_before_its_type_is_known(wherry, target):
+    program(wherry, target, schema(["id"]), upsert(id=1, n=5))
+    wherry.start()
+    wherry.sync("emit")
+    for key in (["id", "part"], ["part"], ["n"]):
+        # another table's row comes first: this one's has yet to tell anything
+        program(wherry, target, schema(key), upsert(table="u", a=1), upsert(id=1, n=5, part="x"))
+        before = target.snapshot()
+        made = plan(wherry, "emit", status=1)
+        assert target.snapshot() == before and made["statements"] == []
+        assert f'"t" has the primary key (id) in the destination and ({", ".join(key)}) in the source' in made["error"]
+        assert wherry.sync("emit", status=1)["error"] == made["error"]
+
+
+def test_a_key_without_a_type_leaves_the_rest_of_the_plan_as_it_is(wherry, target):
+    program(wherry, target, schema(["id", "part"], {"part": "INT"}), upsert(table="u", a=1), upsert(id=1, part=2))
+    wherry.start()
+    made = plan(wherry, "emit")
+    assert made["statements"] == [] and made["error"] is None
+    assert made["notes"][0] == 'table "t" is made when its first row tells the types of its key (id)'
+    wherry.sync("emit")
+    assert plan(wherry, "emit")["notes"][1:] == [] and plan(wherry, "emit")["statements"] == []
+    program(wherry, target, schema(["id", "part"], {"part": "LONG", "more": "NAIVE_DATE"}), upsert(id=1, part=2))
+    made = planned_and_done(wherry, target, "emit")
+    assert '"more"' in "".join(made["statements"]) and made["notes"][1:] == []
+    program(wherry, target, schema(["id", "part"], {"less": "NAIVE_DATE"}), upsert(table="u", a=1), upsert(id=1, part=2))
+    made = planned_and_done(wherry, target, "emit")
+    assert '"less"' in "".join(made["statements"])
+    assert made["notes"][0] == 'table "t" is changed when its first row tells the types of its key (id, part)'
+
+
+def test_the_row_that_ends_a_plan_tells_the_types_of_its_table(wherry, target):
+    program(wherry, target, schema(["id"]), upsert(id=1, n=5), upsert(id=2, late="x"))
+    wherry.start()
+    made = plan(wherry, "emit")
+    (created,) = [s for s in made["statements"] if "CREATE TABLE" in s and "_wherry_" not in s]
+    assert '"id"' in created and '"n"' in created and '"late"' not in created
+    assert len(made["notes"]) == 1
+
+
+# --- connectors ---
+
+UNTYPED = """
+from fivetran_connector_sdk import Connector, Operations as op
+def update(configuration, state):
+    op.upsert("first", {"id": 1})
+    op.upsert("t", {"id": 1, "part": "x", "n": 5})
+    op.checkpoint({"at": 1})
+def schema(configuration):
+    return [
+        {"table": "first", "primary_key": ["id"]},
+        {"table": "t", "primary_key": %r, "columns": {"n": "INT"}},
+        {"table": "typed", "primary_key": ["k"], "columns": {"k": "STRING", "at": "UTC_DATETIME"}},
+    ]
+connector = Connector(update=update, schema=schema)
+"""
+
+
+def test_what_a_connector_declares_is_planned(plain_wherry, request):
+    wherry = plain_wherry
+    target = SqliteTarget(wherry)
+    connector(wherry, UNTYPED % ["id"], whole=True, destination=target.destination)
+    wherry.start()
+    made = plan(wherry, "weather")
+    created = [s for s in made["statements"] if "CREATE TABLE" in s and "_wherry_" not in s]
+    assert len(created) == 2 and '"first"' in created[0] and '"typed"' in created[1]
+    assert made["notes"][0] == 'table "t" is made when its first row tells the types of its key (id)'
+    assert (made["error"], made["source"], list(target.folder.iterdir())) == (None, "fivetran", [])
+    assert wherry.ctl("state", "weather", "get").stdout == "{}\n"
+    wherry.sync("weather")
+    assert plan(wherry, "weather")["statements"] == []
+
+    connector(wherry, UNTYPED % ["id", "part"], whole=True, destination=target.destination)
+    before = target.snapshot()
+    made = plan(wherry, "weather", status=1)
+    assert 'table "t" has the primary key (id) in the destination and (id, part) in the source' in made["error"]
+    assert target.snapshot() == before
+    assert wherry.sync("weather", status=1)["error"] == made["error"]
+
+
 def test_a_connector_is_ended_at_its_first_row_too(plain_wherry):
     wherry = plain_wherry
     connector(

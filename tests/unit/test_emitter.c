@@ -21,6 +21,7 @@ struct Worker {
     uint16_t table;
     Operation operation;
     size_t columns[8]; /* of each table */
+    bool plan;
 };
 
 static void print_value(Buffer *to, const Value *value)
@@ -111,7 +112,9 @@ int worker_table(Worker *worker, uint16_t id, const char *name, uint8_t flags, c
         Kind shown = { columns[i].type, columns[i].precision, columns[i].scale };
         buffer_printf(&worker->trace, " %.*s%s:%s%s", (int)columns[i].name.length, columns[i].name.data,
                       columns[i].flags & COLUMN_KEY ? "*" : "", kind_name(shown, kind),
-                      columns[i].flags & COLUMN_DECLARED ? "!" : "");
+                      columns[i].flags & COLUMN_UNTYPED    ? "?"
+                      : columns[i].flags & COLUMN_DECLARED ? "!"
+                                                           : "");
     }
     buffer_append_string(&worker->trace, "\n");
     return 0;
@@ -119,7 +122,7 @@ int worker_table(Worker *worker, uint16_t id, const char *name, uint8_t flags, c
 
 bool worker_plans(const Worker *worker)
 {
-    return false;
+    return worker->plan;
 }
 
 int worker_enough(Worker *worker, Error *error)
@@ -298,6 +301,25 @@ static void a_key_without_a_type_waits_for_its_first_value(void **state)
     assert_trace(&test, "");
     ROW(&test, OPERATION_UPSERT, "t", field("n", integer(1)), field("id", string("a")));
     assert_trace(&test, "table 0 t! id*:STRING n:LONG!\nupsert 0 \"a\" 1\n");
+    stop(&test);
+}
+
+static void in_a_plan_a_key_without_a_type_is_announced(void **state)
+{
+    Test test = { .worker.plan = true };
+    test.emitter = emitter_new(&test.worker, &(EmitterOptions){ .untyped = true });
+    const EmitterColumn columns[] = { { text("n"), { COLUMN_INTEGER } } };
+    assert_int_equal(declare(&test, "t", "id", columns, 1, NULL), 0);
+    assert_trace(&test, "table 0 t! id*:STRING? n:LONG!\n");
+    /* the row that ends the plan is looked at before */
+    _cleanup_(error_clear) Error error = { 0 };
+    const EmitterField fields[] = { field("more", integer(1)), field("id", integer(2)) };
+    assert_int_equal(emitter_row(test.emitter, OPERATION_UPSERT, text("t"), fields, 2, &error), -1);
+    assert_int_equal(error.kind, ERROR_CANCELLED);
+    assert_trace(&test, "table 0 t! id*:LONG n:LONG! more:LONG\n");
+    error_clear(&error);
+    assert_int_equal(emitter_row(test.emitter, OPERATION_UPSERT, text("t"), fields, 1, &error), -1);
+    assert_int_equal(error.kind, ERROR_DATA);
     stop(&test);
 }
 
@@ -652,6 +674,7 @@ int main(void)
         cmocka_unit_test(columns_appear_with_their_first_value),
         cmocka_unit_test(declared_tables_come_at_once_with_their_keys_first),
         cmocka_unit_test(a_key_without_a_type_waits_for_its_first_value),
+        cmocka_unit_test(in_a_plan_a_key_without_a_type_is_announced),
         cmocka_unit_test(truncates_keep_their_place),
         cmocka_unit_test(a_row_of_nulls_waits_for_a_column),
         cmocka_unit_test(a_refused_row_leaves_nothing_behind),

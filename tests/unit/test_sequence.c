@@ -254,6 +254,15 @@ static void test_columns(void **state)
     refused(&sequence, &frame, ERROR_INTERNAL, "bad column name");
     frame = table_frame(0, "t", twice, 0);
     refused(&sequence, &frame, ERROR_INTERNAL, "no columns");
+    FrameColumn untyped[] = { { { "a", 1 }, COLUMN_STRING, COLUMN_KEY | COLUMN_UNTYPED } };
+    FrameColumn no_key[] = { { { "a", 1 }, COLUMN_STRING, COLUMN_UNTYPED } };
+    frame = table_frame(0, "t", untyped, 1);
+    refused(&sequence, &frame, ERROR_INTERNAL, "a column without a type, other than a key's in a plan, in table \"t\"");
+    sequence.rules.untyped = true;
+    frame = table_frame(0, "t", no_key, 1);
+    refused(&sequence, &frame, ERROR_INTERNAL, "a column without a type, other than a key's in a plan, in table \"t\"");
+    frame = table_frame(0, "t", untyped, 1);
+    accepted(&sequence, &frame);
     frame = table_frame(0, "t", twice, 2); /* replaces */
     accepted(&sequence, &frame);
     assert_int_equal(sequence_table(&sequence, 0)->column_count, 2);

@@ -17,14 +17,14 @@ static PyObject *begin(PyObject *self, PyObject *arguments)
     return PyArg_ParseTuple(arguments, "ii:begin", &control, &operations) ? stream_begin(control, operations) : NULL;
 }
 
-/* prepare(source_names, max_value_size) */
+/* prepare(source_names, max_value_size, plan) */
 static PyObject *prepare(PyObject *self, PyObject *arguments)
 {
-    int source_names;
+    int source_names, plan;
     unsigned long long most;
-    if (!PyArg_ParseTuple(arguments, "pK:prepare", &source_names, &most))
+    if (!PyArg_ParseTuple(arguments, "pKp:prepare", &source_names, &most, &plan))
         return NULL;
-    return result(operations_begin(source_names, most));
+    return result(operations_begin(source_names, most, plan));
 }
 
 /* log(priority, message) */

@@ -34,10 +34,11 @@ int operations_setup(void)
     return declared && convert_setup() == 0 ? 0 : -1;
 }
 
-int operations_begin(bool source_names, unsigned long long max_value_size)
+int operations_begin(bool source_names, unsigned long long max_value_size, bool plan)
 {
-    emitter = emitter_new(stream_worker(),
-                          &(EmitterOptions){ .source_names = source_names, .max_value_size = max_value_size });
+    emitter = emitter_new(
+        stream_worker(),
+        &(EmitterOptions){ .source_names = source_names, .max_value_size = max_value_size, .untyped = plan });
     layout_begin(emitter, max_value_size);
     return 0;
 }

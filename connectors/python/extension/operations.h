@@ -6,4 +6,4 @@ extern PyMethodDef operations_methods[]; /* upsert, update, delete, truncate, ch
 
 int operations_setup(void); /* once, with the module */
 /* After BEGIN, before the first operation. */
-int operations_begin(bool source_names, unsigned long long max_value_size);
+int operations_begin(bool source_names, unsigned long long max_value_size, bool plan);

@@ -282,7 +282,7 @@ def main():
     Logging._running = True
     if begin.get("log_level") == "debug":
         Logging.LOG_LEVEL = Logging.Level.DEBUG
-    _wherry.prepare(begin.get("naming") == "source", begin.get("max_value_size") or 0)
+    _wherry.prepare(begin.get("naming") == "source", begin.get("max_value_size") or 0, bool(begin.get("plan")))
     project = begin["project"]
     sys.path.append(project)
     sys.argv = [os.path.join(project, "connector.py")]

@@ -357,6 +357,7 @@ static int exec_read(void *source, Worker *worker, Error *error)
     ExecSource *exec = source;
     siginfo_t end;
     const char *state = worker_state(worker);
+    exec->options.untyped = worker_plans(worker);
     _cleanup_(emitter_freep) Emitter *emitter = emitter_new(worker, &exec->options);
     _cleanup_(lines_freep) Lines *lines = lines_new(worker, emitter);
     buffer_printf(&exec->to_write, "%s,\"state\":%s}\n", exec->begin, state && *state ? state : "{}");

@@ -139,7 +139,9 @@ static int find_python(FivetranSource *source, const json_t *settings, Error *er
 /* What the module is told: the connection's keys, without what is not its business. */
 static void make_begin(FivetranSource *source, const json_t *configuration)
 {
-    static const char *const keys[] = { "connection", "run_id", "full", "max_value_size", "naming", "log_level" };
+    static const char *const keys[] = {
+        "connection", "run_id", "full", "max_value_size", "naming", "log_level", "plan"
+    };
     json_t *begin = json_object();
     json_object_set(begin, "configuration", json_object_get(json_object_get(configuration, "source"), "configuration"));
     json_object_set_new(begin, "project", json_string(source->project));
