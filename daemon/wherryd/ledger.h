@@ -5,7 +5,7 @@
  *
  * Content, not names, is what is loaded once: a file is its SHA-256. PENDING → PROCESSING → COMMITTED or FAILED; a
  * FAILED one is tried again by later syncs until it has had `retry_cap` attempts, after which it is left out until
- * requeued. Only errors of the file itself count as attempts.
+ * requeued. Only errors of the file itself count as attempts, and crashes of the worker while it reads it.
  *
  * The ledger alone decides on what it knows to be COMMITTED or beyond its attempts. About all else the writer is asked,
  * who can look into the destination; so is it about COMMITTED files after the destination's last commit was found to be

@@ -144,11 +144,25 @@ int sync_open_ledger(Sync *sync, Error *error)
     return ledger_start(sync->options.store, &options, &sync->record->files, &sync->ledger, error);
 }
 
-/* A file that was on its way when the sync ended early is not processed by anyone now. */
+/* The file that the worker crashed on: nobody has said so, and were it no attempt, the file would keep those after it
+ * from their turn for ever. Nothing is counted where the writer has reported the file meanwhile. */
+static void count_crash(Sync *sync)
+{
+    _cleanup_(error_clear) Error error = {};
+    _cleanup_(freep) char *why = error_format(&sync->worker.error), *note = NULL;
+    if (ledger_file_done(sync->ledger, sync->loading_hash, FILE_END_FAILED, 0, 0, frame_text(why), &note, &error) ==
+            0 &&
+        note)
+        sync_warn(sync, "%s", note);
+}
+
+/* Any other file that was on its way when the sync ended early is not processed by anyone now. */
 void sync_close_ledger(Sync *sync)
 {
     if (!sync->ledger)
         return;
+    if (sync->crashed && !sync->plan)
+        count_crash(sync);
     sync->ledger = ledger_free(sync->ledger);
     int64_t reclaimed;
     if (strcmp(sync->record->outcome, "succeeded") != 0)
@@ -249,6 +263,7 @@ static void take_file_seen(Side *side, const Frame *frame)
     say_note(sync, &answer);
     free(sync->loading);
     sync->loading = printable_text(sync, frame->file.name);
+    memcpy(sync->loading_hash, frame->file.hash, SHA256_SIZE);
     if (answer.verdict == LEDGER_ASK_WRITER) {
         sync->asked = true;
         memcpy(sync->asked_hash, frame->file.hash, SHA256_SIZE);

@@ -95,6 +95,8 @@ struct Sync {
     int64_t files_failed;
     uint32_t files_open; /* told to load, not reported yet */
     char *loading;       /* the last of them; printable */
+    uint8_t loading_hash[SHA256_SIZE];
+    bool crashed; /* the worker, while it read that one */
     char *first_failure;
     unsigned unreleased; /* programs and the timer */
 };

@@ -32,6 +32,10 @@
 #define WRITER_MEMORY (UINT64_C(256) << 20) /* of a writer, beside its destination's "memory_limit" */
 #define TICK_KILLED_MS 5                    /* while the kernel ends what was killed */
 #define SAMPLE_EVERY_TICKS 4                /* the process tree's memory and number */
+#define SIGNAL_BIT(number) (1u << (number))
+/* What a program dies of by itself. SIGSYS is the sandbox's doing, SIGKILL the kernel's or a person's. */
+#define CRASHES \
+    (SIGNAL_BIT(SIGABRT) | SIGNAL_BIT(SIGSEGV) | SIGNAL_BIT(SIGBUS) | SIGNAL_BIT(SIGILL) | SIGNAL_BIT(SIGFPE))
 
 /* --- actions --- */
 
@@ -407,6 +411,9 @@ static void explain_end(Side *side)
         tree_sample(sync->tree, &sample);
     _cleanup_(freep) char *how = program_describe_end(&side->program);
     bool is_reading = !side->is_writer && sync->files_open > 0 && sync->loading;
+    const siginfo_t *end = &side->program.how_ended;
+    sync->crashed |= is_reading && !side->ended_by_us && !sync->forced_outcome && !sync->writer_failed_first &&
+                     !sample.out_of_memory && end->si_code != CLD_EXITED && CRASHES & SIGNAL_BIT(end->si_status);
     if (sample.out_of_memory)
         set_memory_error(sync, &sample, &side->error);
     else

@@ -582,10 +582,23 @@ def test_a_crash_of_the_library_harms_only_its_sync(wherry, pipeline):
     pipeline(
         types={"n": "integer"},
         source={"type": "files", "dir": str(wherry.incoming), "duckdb_library": str(library)},
+        retry_cap=2,
     )
     drop(wherry, {"n": (pyarrow.int64(), [1])})
     wherry.start()
-    error = wherry.sync(status=1)["error"]
-    assert error == 'the worker was killed by SIGABRT before it was done, while it read "a.parquet"'
-    pipeline(types={"n": "integer"})
+    run = wherry.sync(status=1)
+    error = 'the worker was killed by SIGABRT before it was done, while it read "a.parquet"'
+    assert run["error"] == error and run["failed"] == 1
+    (file,) = wherry.files("orders", "--failed")
+    assert (file["state"], file["attempts"], file["error"]) == ("FAILED", 1, error)
+    # after its attempts it keeps no other from its turn
+    drop(wherry, {"n": (pyarrow.int64(), [2])}, "b.parquet")
+    assert wherry.sync(status=1)["warnings"] == [
+        'file "a.parquet" has failed 2 times and is left out from now on; repair it, or try it again with "wherryctl '
+        'requeue orders a.parquet"'
+    ]
+    assert wherry.sync(status=1)["error"].endswith('while it read "b.parquet"')
+    pipeline(types={"n": "integer"}, retry_cap=2)
+    assert wherry.sync()["rows_committed"] == 1
+    wherry.ctl("requeue", "orders", "a.parquet")
     assert wherry.sync()["rows_committed"] == 1
