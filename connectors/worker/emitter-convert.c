@@ -452,7 +452,8 @@ static bool parse_date(const Value *value, int32_t *ret)
     return take_date(&text, &to) && text.at == text.end && date_parse(plain, (size_t)(to - plain), ret);
 }
 
-static bool parse_timestamp(const Value *value, bool zone, Timestamp *ret)
+/* RET_TOO_FINE: what is wrong with it are the digits of its second. */
+static bool parse_timestamp(const Value *value, bool zone, Timestamp *ret, bool *ret_too_fine)
 {
     Text text = { value->text.data, value->text.data + value->text.length };
     char plain[48], *to = plain;
@@ -460,8 +461,11 @@ static bool parse_timestamp(const Value *value, bool zone, Timestamp *ret)
         !take_character(&text, ":", &to) || !take_digits(&text, 1, 2, &to) || !take_character(&text, ":", &to) ||
         !take_digits(&text, 1, 2, &to))
         return false;
-    if (take_character(&text, ".", &to) && !take_digits(&text, 1, 6, &to))
-        return false;
+    if (take_character(&text, ".", &to)) {
+        if (!take_digits(&text, 1, 6, &to))
+            return false;
+        *ret_too_fine = text.at < text.end && isdigit((unsigned char)*text.at);
+    }
     if (zone && !take_zone(&text, &to))
         return false;
     return text.at == text.end && timestamp_parse(plain, (size_t)(to - plain), ret);
@@ -493,6 +497,7 @@ static int to_timestamp(Conversion *conversion, bool zone, const Value *value, V
     const char *expected = zone ? "this is not a time with its zone, such as 2024-02-29T12:30:00Z"
                                 : "this is not a time without a zone, such as 2024-02-29T12:30:00";
     int16_t offset = zone ? 0 : TIMESTAMP_NAIVE;
+    bool too_fine = false;
     *ret = (Value){ .tag = VALUE_TIMESTAMP };
     if (value->tag == VALUE_DATE) {
         ret->timestamp = (Timestamp){ .seconds = (int64_t)value->days * SECONDS_PER_DAY, .offset = offset };
@@ -502,8 +507,12 @@ static int to_timestamp(Conversion *conversion, bool zone, const Value *value, V
             ret->timestamp.offset = offset;
     } else if (value->tag != VALUE_STRING) {
         return wrong_type(conversion, value, expected, error);
-    } else if (!parse_timestamp(value, zone, &ret->timestamp)) {
-        return wrong_value(conversion, value, expected, error);
+    } else if (!parse_timestamp(value, zone, &ret->timestamp, &too_fine)) {
+        return wrong_value(
+            conversion, value,
+            too_fine ? "this time has more than 6 digits of a second, which are all that is kept; a STRING holds it"
+                     : expected,
+            error);
     }
     return 0;
 }

@@ -43,6 +43,7 @@ static char *convert_any(ColumnType type, const char *text)
 #define NOT_FINITE "! not a finite number, which a float column needs"
 #define NOT_BOOLEAN "! not a boolean (true, 1, yes, false, 0 or no)"
 #define NOT_DATE "! not a date such as 2024-02-29"
+#define TOO_FINE "! more than 9 digits of a second, which a timestamp keeps; a string column can hold it"
 #define NOT_TIMESTAMP "! not a timestamp such as 2024-02-29T10:20:30+01:00"
 
 static void every_type_and_its_limits(void **state)
@@ -115,6 +116,12 @@ static void every_type_and_its_limits(void **state)
         { COLUMN_TIMESTAMP, "2024-02-29 10:20", "2024-02-29T10:20:00" },
         { COLUMN_TIMESTAMP, "2024-02-30T10:20:30", NOT_TIMESTAMP },
         { COLUMN_TIMESTAMP, "yesterday", NOT_TIMESTAMP },
+        { COLUMN_TIMESTAMP, "2024-02-29T10:20:30.1234567890", "2024-02-29T10:20:30.123456789" },
+        { COLUMN_TIMESTAMP, "2024-02-29T10:20:30.1234567891", TOO_FINE },
+        { COLUMN_TIMESTAMP, "2024-02-29 10:20:30,00000000000001+01:00", TOO_FINE },
+        { COLUMN_TIMESTAMP, "2024-02-30T10:20:30.1234567891", NOT_TIMESTAMP },
+        { COLUMN_TIMESTAMP, "2024-02-29T10:20:30.123456789x", NOT_TIMESTAMP },
+        { COLUMN_TIMESTAMP, "12.1234567891", NOT_TIMESTAMP },
         { COLUMN_DECIMAL, "1.50", "d'1.50'" },
         { COLUMN_DECIMAL, "-123456789012345678901234567890.123456789012345678901234567890",
           "d'-123456789012345678901234567890.123456789012345678901234567890'" },

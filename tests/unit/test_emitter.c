@@ -593,6 +593,8 @@ static void dates_and_times_are_converted(void **state)
 {
     static const char no_zone[] = "!this is not a time without a zone, such as 2024-02-29T12:30:00";
     static const char zone[] = "!this is not a time with its zone, such as 2024-02-29T12:30:00Z";
+    static const char too_fine[] =
+        "!this time has more than 6 digits of a second, which are all that is kept; a STRING holds it";
     static const char date[] = "!this is not a date such as 2024-02-29";
     const Value day = { .tag = VALUE_DATE, .days = 19782 };
     const Value naive = { .tag = VALUE_TIMESTAMP, .timestamp = { 1709164800, 0, TIMESTAMP_NAIVE } };
@@ -607,7 +609,9 @@ static void dates_and_times_are_converted(void **state)
         { { COLUMN_DATE }, integer(1), NULL, "!a NAIVE_DATE is a date, or text such as 2024-02-29", TYPE },
         { { COLUMN_DATETIME }, string("2024-02-29 1:2:3"), NULL, "2024-02-29T01:02:03" },
         { { COLUMN_DATETIME }, string("2024-02-29T01:02:03.5"), NULL, "2024-02-29T01:02:03.500000" },
-        { { COLUMN_DATETIME }, string("2024-02-29T01:02:03.1234567"), NULL, no_zone, VALUE },
+        { { COLUMN_DATETIME }, string("2024-02-29T01:02:03.1234567"), NULL, too_fine, VALUE },
+        { { COLUMN_INSTANT }, string("2024-02-29T01:02:03.1234567Z"), NULL, too_fine, VALUE },
+        { { COLUMN_INSTANT }, string("2024-02-29T01:02:034Z"), NULL, zone, VALUE },
         { { COLUMN_DATETIME }, string("2024-02-29T01:02:03Z"), NULL, no_zone, VALUE },
         { { COLUMN_DATETIME }, string("2024-02-29"), NULL, no_zone, VALUE },
         { { COLUMN_DATETIME }, day, NULL, "2024-02-29T00:00:00" },

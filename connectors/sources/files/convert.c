@@ -34,6 +34,7 @@ static const char not_boolean[] = "not a boolean (true, 1, yes, false, 0 or no)"
 static const char not_date[] = "not a date such as 2024-02-29";
 static const char no_such_date[] = "no such date";
 static const char not_timestamp[] = "not a timestamp such as 2024-02-29T10:20:30+01:00";
+static const char too_fine[] = "more than 9 digits of a second, which a timestamp keeps; a string column can hold it";
 static const char not_base64[] = "not base64 text";
 static const char too_long[] = "longer than \"max_value_size\" allows; raise it to load this value";
 
@@ -358,11 +359,29 @@ static const char *convert_date(const char *text, size_t n, RowsWriter *rows)
     return NULL;
 }
 
+/* A timestamp, but for the digits of its second after the ninth. */
+static bool is_too_fine(const char *text, size_t n)
+{
+    char plain[64];
+    Timestamp timestamp;
+    size_t kept = 0;
+    while (kept < n && text[kept] != '.' && text[kept] != ',')
+        kept++;
+    size_t digits = kept < n ? digits_length(text + kept + 1, n - kept - 1) : 0;
+    kept += 1 + 9;
+    if (digits <= 9 || n - (digits - 9) > sizeof(plain))
+        return false;
+    size_t rest = n - kept - (digits - 9);
+    memcpy(plain, text, kept);
+    memcpy(plain + kept, text + n - rest, rest);
+    return timestamp_parse(plain, kept + rest, &timestamp);
+}
+
 static const char *convert_timestamp(const char *text, size_t n, RowsWriter *rows)
 {
     Timestamp timestamp;
     if (!timestamp_parse(text, n, &timestamp))
-        return not_timestamp;
+        return is_too_fine(text, n) ? too_fine : not_timestamp;
     rows_put_timestamp(rows, &timestamp);
     return NULL;
 }
