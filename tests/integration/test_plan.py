@@ -629,7 +629,9 @@ def test_a_key_without_a_type_leaves_the_rest_of_the_plan_as_it_is(wherry, targe
     program(wherry, target, schema(["id", "part"], {"part": "LONG", "more": "NAIVE_DATE"}), upsert(id=1, part=2))
     made = planned_and_done(wherry, target, "emit")
     assert '"more"' in "".join(made["statements"]) and made["notes"][1:] == []
-    program(wherry, target, schema(["id", "part"], {"less": "NAIVE_DATE"}), upsert(table="u", a=1), upsert(id=1, part=2))
+    program(
+        wherry, target, schema(["id", "part"], {"less": "NAIVE_DATE"}), upsert(table="u", a=1), upsert(id=1, part=2)
+    )
     made = planned_and_done(wherry, target, "emit")
     assert '"less"' in "".join(made["statements"])
     assert made["notes"][0] == 'table "t" is changed when its first row tells the types of its key (id, part)'

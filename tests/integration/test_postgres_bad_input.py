@@ -296,3 +296,30 @@ def test_nul_is_left_out_where_asked_of_operations(destination):
     writer = destination.load(rows, columns=KEYED, files=False, own={"strip_nul": True})
     assert writer.status == 0, writer.seen
     assert destination.query("SELECT id, note FROM orders ORDER BY 1") == [("1", "ab"), ("2", "")]
+
+
+def test_nul_is_not_left_out_of_keys(destination):
+    columns = [("id", "string", frames.KEY), ("note", "string")]
+    rows = keyed([("a", "x"), ("a\0", "y")], checkpoint=1)
+    kind, message = failure(destination.load(rows, columns=columns, files=False, own={"strip_nul": True}))
+    assert kind == "data" and message == (
+        'column "id": table "orders", the row with key (a\\x00): holds a NUL character, which PostgreSQL\'s text cannot; '
+        'in a key strip_nul does not leave it out, since two keys could become one: "a\\x00"'
+    )
+
+
+def test_keys_that_the_server_takes_for_one(destination):
+    destination.execute(
+        "CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+        "CREATE TABLE orders (id text COLLATE loose PRIMARY KEY, note text)",
+    )
+    columns = [("id", "string", frames.KEY), ("note", "string")]
+    kind, message = failure(destination.load(keyed([("a", "x")], checkpoint=1), columns=columns, files=False))
+    assert kind == "configuration" and message.endswith(
+        'column "id" is part of the key, and by its collation "loose" texts that differ can be equal; give it a '
+        "deterministic one, or choose another table"
+    )
+    destination.execute('ALTER TABLE orders ALTER COLUMN id TYPE text COLLATE "C", ALTER note TYPE text COLLATE loose')
+    rows = keyed([("a", "x"), ("A", "y")], checkpoint=1)
+    assert destination.load(rows, columns=columns, files=False).status == 0
+    assert destination.query("SELECT count(*) FROM orders") == [("2",)]

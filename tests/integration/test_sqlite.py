@@ -338,6 +338,10 @@ def test_trash_in_begin(destination):
         ),
         ("CREATE TABLE t (other INT PRIMARY KEY)", "primary key"),
         (
+            "CREATE TABLE t (id TEXT COLLATE NOCASE, PRIMARY KEY (id)) WITHOUT ROWID",
+            'column "id" is part of the key, and by its collation NOCASE texts that differ can be equal; declare it',
+        ),
+        (
             "CREATE TABLE _wherry_tables (table_name TEXT PRIMARY KEY, connection TEXT);"
             "INSERT INTO _wherry_tables VALUES ('t', 'theirs')",
             'belongs to connection "theirs": connection "orders" must not write to it',

@@ -58,7 +58,7 @@ static const Key own_keys[] = {
       .fallback = "false",
       .description =
           "Leave out the NUL characters in text that a program emits, which PostgreSQL cannot hold; else they "
-          "are an error, as always in files." },
+          "are an error, as always in files and in keys." },
     { 0 }
 };
 

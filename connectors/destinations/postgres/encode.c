@@ -212,6 +212,10 @@ static const char *put_text(Buffer *buffer, const PgColumn *column, const char *
     if (column->length_max > 0 && n > column->length_max && is_longer(data, n, column->length_max))
         return "has more characters than its column keeps";
     if (memchr(data, '\0', n)) {
+        if (column->strip_nul && column->key)
+            return "holds a NUL character, which PostgreSQL's text cannot; in a key strip_nul does not leave it out, "
+                   "since "
+                   "two keys could become one";
         if (column->strip_nul)
             return put_without_nul(buffer, data, n);
         return "holds a NUL character, which PostgreSQL's text cannot; set strip_nul: true to leave it out";

@@ -31,6 +31,7 @@ typedef struct PgColumn {
     bool sized; /* NUMERIC(precision, scale): a value with more digits is refused, where the server would round */
     uint16_t precision, scale;
     bool strip_nul;      /* of text */
+    bool key;            /* nothing is left out of it: two keys could become one */
     uint32_t length_max; /* of text: characters of a varchar(n), where the server would cut spaces; 0: any */
 } PgColumn;
 

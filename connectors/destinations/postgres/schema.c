@@ -19,10 +19,11 @@
 
 /* --- what is there --- */
 
-enum { C_NAME, C_OID, C_MODIFIER, C_TYPE, C_GENERATED, C_NOT_NULL, C_KEY };
+enum { C_NAME, C_OID, C_MODIFIER, C_TYPE, C_GENERATED, C_NOT_NULL, C_KEY, C_LOOSE };
 static const char columns_sql[] =
     "SELECT a.attname, a.atttypid, a.atttypmod, pg_catalog.format_type(a.atttypid, a.atttypmod),"
-    " a.attgenerated <> '' OR a.attidentity = 'a', a.attnotnull, coalesce(a.attnum = ANY (i.indkey), false)"
+    " a.attgenerated <> '' OR a.attidentity = 'a', a.attnotnull, coalesce(a.attnum = ANY (i.indkey), false),"
+    " (SELECT c.collname FROM pg_catalog.pg_collation c WHERE c.oid = a.attcollation AND NOT c.collisdeterministic)"
     " FROM pg_catalog.pg_attribute a"
     " LEFT JOIN pg_catalog.pg_index i ON i.indrelid = a.attrelid AND i.indisprimary"
     " WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
@@ -67,6 +68,7 @@ int postgres_read_columns(Postgres *self, const Table *table, PgTable *slot, uin
                 "the next run looks again",
                 table->name, self->schema, self->place, table->columns[i].name.data);
         slot->columns[i].strip_nul = self->strip_nul;
+        slot->columns[i].key = (table->columns[i].flags & COLUMN_KEY) != 0;
     }
     return 0;
 }
@@ -87,6 +89,12 @@ static int describe_column(Postgres *self, const char *table, const PGresult *re
             "table \"%s\" in schema \"%s\" of %s: column \"%s\" is of type %s, which Wherry does not write; "
             "change it, or choose another table",
             table, self->schema, self->place, name, type);
+    /* One key to the server, and two to whoever compares bytes: which of their operations came last would be lost. */
+    if (is_true(result, row, C_KEY) && !PQgetisnull(result, row, C_LOOSE))
+        return error_set(error, ERROR_CONFIGURATION,
+                         "table \"%s\" in schema \"%s\" of %s: column \"%s\" is part of the key, and by its collation "
+                         "\"%s\" texts that differ can be equal; give it a deterministic one, or choose another table",
+                         table, self->schema, self->place, name, PQgetvalue(result, row, C_LOOSE));
     uint8_t flags = is_true(result, row, C_KEY) ? COLUMN_KEY : is_true(result, row, C_NOT_NULL) ? COLUMN_REQUIRED : 0;
     *ret = (FrameColumn){ .name = frame_text(xstrdup(name)),
                           .type = kind.type,

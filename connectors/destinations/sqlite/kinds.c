@@ -181,6 +181,28 @@ int sqlite_read_columns(Sqlite *self, const char *name, Table *ret, Error *error
     return -1;
 }
 
+/* One key to the database, and two to whoever compares bytes: which of their operations came last would be lost. */
+static int check_collations(Sqlite *self, const char *name, Error *error)
+{
+    _cleanup_(sqlite_finalizep) sqlite3_stmt *loose = NULL;
+    bool row;
+    if (sqlite_prepare(self,
+                       "SELECT x.name, x.coll FROM pragma_index_list(?1) l JOIN pragma_index_xinfo(l.name) x"
+                       " WHERE l.origin = 'pk' AND x.key AND x.coll <> 'BINARY' COLLATE NOCASE",
+                       &loose, "read a table's key", error) < 0)
+        return -1;
+    sqlite3_bind_text(loose, 1, name, -1, SQLITE_STATIC);
+    if (sqlite_step(self, loose, &row, "read a table's key", error) < 0)
+        return -1;
+    if (!row)
+        return 0;
+    return error_set(error, ERROR_CONFIGURATION,
+                     "table \"%s\" in \"%s\": column \"%s\" is part of the key, and by its collation %s texts that "
+                     "differ can be equal; declare it without one, or choose another table",
+                     name, self->path, (const char *)sqlite3_column_text(loose, 0),
+                     (const char *)sqlite3_column_text(loose, 1));
+}
+
 int sqlite_describe(void *destination, const char *name, Table *ret, bool *ret_found, Error *error)
 {
     Sqlite *self = destination;
@@ -189,5 +211,7 @@ int sqlite_describe(void *destination, const char *name, Table *ret, bool *ret_f
         sqlite_find_table(self, name, ret_found, &without_rowid, error) < 0)
         return -1;
     sqlite_table_forget(self, name);
-    return *ret_found ? sqlite_read_columns(self, name, ret, error) : 0;
+    if (!*ret_found)
+        return 0;
+    return check_collations(self, name, error) < 0 ? -1 : sqlite_read_columns(self, name, ret, error);
 }
