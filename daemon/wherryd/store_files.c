@@ -339,8 +339,28 @@ int store_sidecars_requeued(Store *store, const char *connection,
     return r;
 }
 
-int store_sidecar_retired(Store *store, const char *connection, const char *hash, Error *error)
+/* What was tried of a sidecar before it was corrected is no failure any more, now that it is loaded. */
+static int forget_tries(Store *store, const char *connection, const char *hash, Error *error)
 {
+    static const char sql[] =
+        "DELETE FROM files INDEXED BY files_by_name WHERE " OF_CONNECTION " AND name = ?2 AND state = 3";
+    _cleanup_(file_record_clear) FileRecord parent = { 0 };
+    _cleanup_(statement_done) Statement statement = { 0 };
+    int r = store_file_get(store, connection, hash, &parent, error);
+    const char *name = parent.sidecar ? strrchr(parent.sidecar, '/') : NULL;
+    if (r < 0 || !name)
+        return r < 0 ? -1 : 0;
+    if (statement_get(store, sql, &statement, error) < 0)
+        return -1;
+    statement_bind_text(&statement, 1, connection);
+    statement_bind_text(&statement, 2, name + 1);
+    return statement_run(store, &statement, error);
+}
+
+static int retire_sidecar(Store *store, const char *connection, const char *hash, Error *error)
+{
+    if (forget_tries(store, connection, hash, error) < 0)
+        return -1;
     static const char sql[] = "UPDATE files SET quarantined = 0, sidecar = NULL, requeued = 0 WHERE " OF_CONNECTION
                               " AND hash = ?2 AND requeued";
     uint8_t digest[SHA256_SIZE];
@@ -351,6 +371,11 @@ int store_sidecar_retired(Store *store, const char *connection, const char *hash
     if (bind_hash(store, &statement, 2, hash, digest, error) < 0)
         return -1;
     return statement_run(store, &statement, error);
+}
+
+int store_sidecar_retired(Store *store, const char *connection, const char *hash, Error *error)
+{
+    return store_begin(store, error) < 0 ? -1 : store_end(store, retire_sidecar(store, connection, hash, error), error);
 }
 
 int store_files_at_cap(Store *store, const char *connection, uint32_t cap, int64_t *ret, Error *error)
