@@ -27,7 +27,7 @@ typedef struct World {
     char run_id[16];
     unsigned run;
     uint32_t retry_cap;
-    bool full;
+    bool full, plan;
     /* the destination */
     bool holds[FILES_MAX];
     unsigned loads[FILES_MAX]; /* ever committed */
@@ -99,6 +99,7 @@ static void sync_begins(World *world)
                               .run_id = world->run_id,
                               .retry_cap = world->retry_cap,
                               .full = world->full,
+                              .plan = world->plan,
                               .quarantine_dir = "/bad" };
     assert_int_equal(ledger_start(world->store, &options, &world->counts, &world->ledger, NULL), 0);
     assert_int_equal(ledger_opened(world->ledger, world->sequence, frame_text(world->committed_by), NULL), 0);
@@ -649,6 +650,70 @@ static void test_connections_are_apart(void **state)
     assert_int_equal(answer.verdict, LEDGER_ASK_WRITER);
 }
 
+static int append_file(const FileRecord *file, void *userdata)
+{
+    buffer_printf(userdata, "%s %s %u %d %s;", file->name, file_state_name(file->state), file->attempts, file->doubted,
+                  file->last_run_id ? file->last_run_id : "-");
+    return 0;
+}
+
+/* All that the store holds of the connection. */
+static char *all_of(World *world)
+{
+    _cleanup_(buffer_clear) Buffer text = { 0 };
+    _cleanup_(stored_connection_clear) StoredConnection connection = { 0 };
+    assert_int_equal(store_files(world->store, "orders", false, append_file, &text, NULL), 0);
+    assert_int_equal(store_connection_get(world->store, "orders", &connection, NULL), 0);
+    buffer_printf(&text, " %llu %s", (unsigned long long)connection.sequence, connection.run_id);
+    return buffer_take_string(&text);
+}
+
+/* A plan answers as the sync would, and leaves no trace. */
+static void test_plan(void **state)
+{
+    World *world = *state;
+    world->retry_cap = 2;
+    sync_begins(world);
+    loads(world, "loaded.csv", 0);
+    for (int i = 0; i < 2; i++) {
+        sync_begins(world);
+        fails(world, "capped.csv", 1);
+    }
+    sync_begins(world);
+    fails(world, "failed.csv", 2);
+    assert_int_equal(offer(world, "open.csv", 3), LEDGER_LOAD); /* and the daemon dies */
+    _cleanup_(freep) char *before = all_of(world);
+
+    world->plan = true;
+    sync_begins(world);
+    assert_int_equal(world->counts.reclaimed, 0);
+    skips(world, "loaded.csv", 0, NULL);
+    assert_true(world->loaded);
+    assert_int_equal(world->asked, 0);
+    skips(world, "copy.csv", 0, "has the same content as \"loaded.csv\", which was loaded at");
+    skips(world, "capped.csv", 1, "left out after 2 failed attempts");
+    skips(world, "other.csv", 1, "left out after 2 failed attempts"); /* not renamed */
+    assert_int_equal(offer(world, "failed.csv", 2), LEDGER_LOAD);
+    skips(world, "again.csv", 2, "has the same content as \"failed.csv\", which this sync would load");
+    assert_int_equal(offer(world, "open.csv", 3), LEDGER_LOAD);
+    assert_int_equal(offer(world, "new.csv", 4), LEDGER_LOAD);
+    world->holds[5] = true; /* by a sync of another state.db */
+    skips(world, "there.csv", 5, NULL);
+    assert_true(world->loaded);
+    _cleanup_(freep) char *after = all_of(world);
+    assert_string_equal(before, after);
+
+    /* The destination is another one: what counts as loaded is asked about, and stays believed afterwards. */
+    world->sequence = 77;
+    world->holds[0] = false;
+    sync_begins(world);
+    assert_int_equal(offer(world, "loaded.csv", 0), LEDGER_LOAD);
+    assert_non_null(strstr(world->note, "does not have it any more"));
+    assert_int_equal(world->asked, 1);
+    _cleanup_(freep) char *last = all_of(world);
+    assert_string_equal(before, last);
+}
+
 #define ledger_test(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void)
@@ -672,6 +737,7 @@ int main(void)
         ledger_test(test_notes_are_counted),
         ledger_test(test_out_of_turn),
         ledger_test(test_connections_are_apart),
+        ledger_test(test_plan),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
