@@ -11,8 +11,10 @@
 #include <errno.h>
 #include <sys/random.h>
 
-#define CHUNK_SIZE (256 << 10)
-#define SLOTS_MIN 1024 /* a power of two, as all sizes are */
+/* Small at first, and doubled: there may be thousands of tables with a few rows each, and one with millions. */
+#define CHUNK_SIZE_MIN (4 << 10)
+#define CHUNK_SIZE_MAX (256 << 10)
+#define SLOTS_MIN 64 /* a power of two, as all sizes are */
 
 typedef struct CoalescerChunk {
     struct CoalescerChunk *next;
@@ -59,7 +61,8 @@ static const uint8_t *keep(Coalescer *coalescer, const void *data, size_t n)
 {
     CoalescerChunk *chunk = coalescer->chunks;
     if (!chunk || chunk->size - chunk->used < n) {
-        size_t size = MAX_OF(n, (size_t)CHUNK_SIZE);
+        size_t size = MIN_OF(MAX_OF(coalescer->memory, (size_t)CHUNK_SIZE_MIN), (size_t)CHUNK_SIZE_MAX);
+        size = MAX_OF(size, n);
         chunk = xmalloc(sizeof(*chunk) + size);
         *chunk = (CoalescerChunk){ .next = coalescer->chunks, .size = size };
         coalescer->chunks = chunk;
@@ -79,7 +82,7 @@ static void take_back(Coalescer *coalescer, const uint8_t *data, size_t n)
     if (n == 0 || data + n != chunk->data + chunk->used)
         return;
     chunk->used -= n;
-    if (chunk->used == 0 && chunk->size > CHUNK_SIZE) {
+    if (chunk->used == 0 && chunk->size > CHUNK_SIZE_MAX) {
         coalescer->memory -= sizeof(*chunk) + chunk->size;
         coalescer->chunks = chunk->next;
         free(chunk);

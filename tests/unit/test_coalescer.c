@@ -114,6 +114,18 @@ static void run_model(bool history)
     coalescer_clear(&coalescer);
 }
 
+/* Thousands of tables share the memory of a batch. */
+static void test_a_few_rows_take_little(void **state)
+{
+    Coalescer coalescer = { 0 };
+    _cleanup_(buffer_clear) Buffer key = { 0 };
+    Value row = { .tag = VALUE_INTEGER, .integer = 1 };
+    key_append(&key, whole, &row);
+    coalescer_upsert(&coalescer, &key, &row, 1);
+    assert_in_range(coalescer_memory(&coalescer), 1, 8 << 10);
+    coalescer_clear(&coalescer);
+}
+
 static void test_against_the_model(void **state)
 {
     srandom(1);
@@ -391,13 +403,10 @@ static void test_equal_keys_are_one(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_against_the_model),
-        cmocka_unit_test(test_rows_that_are_set_aside),
-        cmocka_unit_test(test_a_file_that_takes_no_more),
-        cmocka_unit_test(test_a_bound_of_the_file),
-        cmocka_unit_test(test_one_large_row),
-        cmocka_unit_test(test_keys_are_in_order),
-        cmocka_unit_test(test_decimals_are_in_order),
+        cmocka_unit_test(test_a_few_rows_take_little),  cmocka_unit_test(test_against_the_model),
+        cmocka_unit_test(test_rows_that_are_set_aside), cmocka_unit_test(test_a_file_that_takes_no_more),
+        cmocka_unit_test(test_a_bound_of_the_file),     cmocka_unit_test(test_one_large_row),
+        cmocka_unit_test(test_keys_are_in_order),       cmocka_unit_test(test_decimals_are_in_order),
         cmocka_unit_test(test_equal_keys_are_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
