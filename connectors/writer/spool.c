@@ -402,8 +402,8 @@ static int merge_advance(Spool *spool, Error *error)
     return 0;
 }
 
-/* COUNT runs from FROM on become one, at the end of the file. It takes the number of the first, so that equal records
- * stay in the order they were added. */
+/* COUNT runs from FROM on become one, at the end of the file, and in the place of the first of them. It takes the
+ * number of the first, so that equal records stay in the order they were added. */
 static int merge_some(Spool *spool, size_t from, size_t count, Error *error)
 {
     off_t start = spool->end;
@@ -425,9 +425,6 @@ static int merge_some(Spool *spool, size_t from, size_t count, Error *error)
         .start = start, .at = start, .end = spool->end, .front = spool->front, .number = spool->runs[from].number
     };
     spool->front = 0;
-    memmove(&spool->runs[from + 1], &spool->runs[from + count],
-            (spool->run_count - from - count) * sizeof(*spool->runs));
-    spool->run_count -= count - 1;
     return 0;
 }
 
@@ -445,15 +442,44 @@ static void unmerge(Spool *spool, size_t from, size_t count, off_t end)
 }
 
 /* False: the file cannot take it. */
-static bool merge_first(Spool *spool, size_t from)
+static bool merge_group(Spool *spool, size_t from, size_t count)
 {
     _cleanup_(error_clear) Error why = { 0 };
     off_t end = spool->end;
-    size_t count = fan_in(spool, from);
     if (merge_some(spool, from, count, &why) == 0)
         return true;
     unmerge(spool, from, count, end);
     return false;
+}
+
+static void close_gap(Spool *spool, size_t to, size_t from)
+{
+    memmove(&spool->runs[to], &spool->runs[from], (spool->run_count - from) * sizeof(*spool->runs));
+    spool->run_count -= from - to;
+}
+
+/* Each group of runs becomes one, until all that are left can be merged at once. Those that are merged gather at the
+ * front; the others move up only once they are few. */
+static bool merge_round(Spool *spool)
+{
+    size_t to = 0, from = 0;
+    bool good = true;
+    while (good && from + 1 < spool->run_count) {
+        if (to + spool->run_count - from <= FAN_IN_MAX) {
+            close_gap(spool, to, from);
+            from = to;
+            if (fan_in(spool, 0) == spool->run_count)
+                return true;
+        }
+        size_t count = fan_in(spool, from);
+        good = merge_group(spool, from, count);
+        if (good) {
+            spool->runs[to++] = spool->runs[from];
+            from += count;
+        }
+    }
+    close_gap(spool, to, from);
+    return good;
 }
 
 int spool_sort(Spool *spool, Error *error)
@@ -471,8 +497,7 @@ int spool_sort(Spool *spool, Error *error)
     /* Round after round, so that a record is copied once per round. On a full disk all that are left are merged at
      * once, in as much memory as it takes. */
     while (!full && fan_in(spool, 0) < spool->run_count)
-        for (size_t from = 0; !full && from + 1 < spool->run_count && fan_in(spool, 0) < spool->run_count; from++)
-            full = !merge_first(spool, from);
+        full = !merge_round(spool);
     spool->merging = true;
     return merge_begin(spool, 0, spool->run_count, error);
 }

@@ -73,6 +73,7 @@ static void test_in_runs(void **state)
     check(5000, 20000, 500, 10);
     check(20000, 2000, 100000, 30); /* hundreds of runs: several rounds */
     check(3000, 1, 100, 100);       /* each record a run */
+    check(50000, 1, 100, 0);        /* the time that one takes must not grow with their number */
     check(20, 1000, 5, 300000);     /* records larger than memory and than what is read at once */
 }
 
