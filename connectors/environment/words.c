@@ -60,7 +60,7 @@ static void look_for_reason(Words *words, const char *text)
         append_bounded(&words->reason, ": ", said);
     else if ((said = behind(text, ARROW)))
         words->in_reason = true, append_bounded(&words->reason, "; ", said);
-    else if ((said = behind(text, "× ")) && strstr(said, "did not run successfully.")) {
+    else if ((said = behind(text, "× ")) && strstr(text, "did not run successfully.")) {
         _cleanup_(freep) char *what = xstrndup(said, strcspn(said, "."));
         append_bounded(&words->reason, "; ", what);
     } else if (strcmp(text, "[end of output]") == 0) {
