@@ -62,7 +62,8 @@ static void look_for_reason(Words *words, const char *text)
         words->in_reason = true, append_bounded(&words->reason, "; ", said);
     else if ((said = behind(text, "× ")) && strstr(text, "did not run successfully.")) {
         _cleanup_(freep) char *what = xstrndup(said, strcspn(said, "."));
-        append_bounded(&words->reason, "; ", what);
+        if (!memmem(buffer_bytes(&words->reason), buffer_length(&words->reason), what, strlen(what)))
+            append_bounded(&words->reason, "; ", what); /* pip says it twice */
     } else if (strcmp(text, "[end of output]") == 0) {
         _cleanup_(freep) char *last = xstrndup((const char *)buffer_bytes(&words->last), buffer_length(&words->last));
         append_bounded(&words->reason, ": ", last);

@@ -43,7 +43,9 @@ static void test_a_package_that_cannot_be_built(void **state)
         "  × Getting requirements to build wheel did not run successfully.\n  │ exit code: 1\n"
         "  ╰─> [3 lines of output]\n      running egg_info\n\n      Error: pg_config executable not found.\n"
         "      [end of output]\n  \n  note: This error originates from a subprocess\n"
-        "error: subprocess-exited-with-error\n",
+        "error: subprocess-exited-with-error\n\n"
+        "× Getting requirements to build wheel did not run successfully.\n│ exit code: 1\n"
+        "╰─> See above for output.\n\nnote: This error originates from a subprocess\n",
         "Getting requirements to build wheel did not run successfully: Error: pg_config executable not found.", NULL);
 }
 
