@@ -123,13 +123,16 @@ static int warn_of_lost(Writer *writer, const char *table, bool anew, Error *err
         return 0;
     if (writer->destination->files_lost(writer->handle, table, &lost, error) < 0)
         return -1;
+    if (lost == 0)
+        return 0;
+    const char *asked_as = writer->rules.asked_as;
     _cleanup_(freep) char *count = lost == 1 ? xstrdup("file") : xasprintf("%llu files", (unsigned long long)lost);
-    if (lost > 0)
-        writer_log(writer, LOG_WARNING,
-                   "table \"%s\" %s not there: the %s loaded before %s not in it; \"wherryctl sync %s --full\" loads "
-                   "%s again",
-                   table, anew && !writer->plan ? "was" : "is", count, lost == 1 ? "is" : "are",
-                   writer->rules.connection, lost == 1 ? "it" : "them");
+    _cleanup_(freep) char *remedy = asked_as ? xasprintf("\"wherryctl requeue %s NAME\" has the next run load %s again",
+                                                         asked_as, lost == 1 ? "it" : "one of them")
+                                             : xasprintf("\"wherryctl sync %s --full\" loads %s again",
+                                                         writer->rules.connection, lost == 1 ? "it" : "them");
+    writer_log(writer, LOG_WARNING, "table \"%s\" %s not there: the %s loaded before %s not in it; %s", table,
+               anew && !writer->plan ? "was" : "is", count, lost == 1 ? "is" : "are", remedy);
     return 0;
 }
 

@@ -93,18 +93,27 @@ static size_t column_find(const Target *target, const char *name)
 
 /* --- widening --- */
 
+/* What makes the table anew, with that verb at its end. The caller frees. */
+static char *what_makes(const Target *target)
+{
+    const char *asked_as = target->rules->asked_as;
+    return asked_as ? xasprintf("drop it, and `wherryctl state %s reset`: the next run makes", asked_as)
+                    : xasprintf("`wherryctl sync %s --full --tables %s` makes", target->rules->connection,
+                                target->live.name);
+}
+
 static int refuse_widening(const Target *target, size_t i, Kind to, Error *error)
 {
     char from_name[KIND_NAME_MAX], to_name[KIND_NAME_MAX];
     const FrameColumn *column = &target->live.columns[i];
     kind_name(column_kind(column), from_name);
     kind_name(to, to_name);
+    _cleanup_(freep) char *remedy = what_makes(target);
     if (column->flags & COLUMN_KEY)
         return error_set(error, ERROR_CONFIGURATION,
                          "table \"%s\": column \"%s\" is part of the key and would change from %s to %s, in which keys "
-                         "that differ may become one; `wherryctl sync %s --full --tables %s` makes the table anew",
-                         target->live.name, column->name.data, from_name, to_name, target->rules->connection,
-                         target->live.name);
+                         "that differ may become one; %s the table anew",
+                         target->live.name, column->name.data, from_name, to_name, remedy);
     return error_set(error, ERROR_CONFIGURATION,
                      "table \"%s\": column \"%s\" would change from %s to %s, which `on_schema_change: block_all` "
                      "forbids",
@@ -255,16 +264,17 @@ static int refuse_key(const Target *target, const Table *stream, Error *error)
             "table \"%s\" had the primary key (%s) so far in this sync, and now has (%s); declare it before "
             "the first row",
             target->live.name, there_text, here_text);
+    _cleanup_(freep) char *remedy = what_makes(target);
     if (strcmp(here_text, SYSTEM_COLUMN_ID) == 0)
         return error_set(error, ERROR_CONFIGURATION,
                          "table \"%s\" has the primary key (%s) in the destination, and the source declares none: "
                          "have it declare the key in every sync, before the first row; for a table without a key, "
-                         "`wherryctl sync %s --full --tables %s` makes it anew",
-                         target->live.name, there_text, target->rules->connection, target->live.name);
-    return error_set(error, ERROR_CONFIGURATION,
-                     "table \"%s\" has the primary key (%s) in the destination and (%s) in the source; `wherryctl sync "
-                     "%s --full --tables %s` makes the table anew",
-                     target->live.name, there_text, here_text, target->rules->connection, target->live.name);
+                         "%s it anew",
+                         target->live.name, there_text, remedy);
+    return error_set(
+        error, ERROR_CONFIGURATION,
+        "table \"%s\" has the primary key (%s) in the destination and (%s) in the source; %s the table anew",
+        target->live.name, there_text, here_text, remedy);
 }
 
 /* The key of the stream, or COLUMN_ID, must be the key that is there. */
@@ -312,10 +322,11 @@ static int system_columns(Target *target, bool keyless, Error *error)
 {
     bool history = target->rules->history;
     size_t start = column_find(target, SYSTEM_COLUMN_START);
-    if (target->there && history != (start != NONE))
-        return error_set(error, ERROR_CONFIGURATION,
-                         "table \"%s\" was made %s history; `wherryctl sync %s --full --tables %s` makes it anew",
-                         target->live.name, history ? "without" : "with", target->rules->connection, target->live.name);
+    if (target->there && history != (start != NONE)) {
+        _cleanup_(freep) char *remedy = what_makes(target);
+        return error_set(error, ERROR_CONFIGURATION, "table \"%s\" was made %s history; %s it anew", target->live.name,
+                         history ? "without" : "with", remedy);
+    }
     uint8_t key = target->there || target->keyed ? 0 : COLUMN_KEY;
     target->id = system_column(target, SYSTEM_COLUMN_ID, string, keyless, key);
     target->start = system_column(target, SYSTEM_COLUMN_START, instant, history, key);

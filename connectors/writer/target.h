@@ -23,7 +23,8 @@ typedef struct TargetRules {
     void *handle; /* of the destination */
     SchemaPolicy policy;
     bool history;
-    const char *connection;                             /* for messages */
+    const char *connection; /* for messages */
+    const char *asked_as;   /* in place of it, for wherryctl: a file that is run by itself; or NULL */
     void (*changed)(const char *table, void *userdata); /* a table was made or altered; NULL: nobody wants to know */
     void *userdata;
 } TargetRules;

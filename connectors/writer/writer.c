@@ -62,6 +62,7 @@ static void receive_rules(Writer *writer, const json_t *configuration)
         .policy = policy_of(configuration),
         .history = json_is_true(json_object_get(configuration, "history")),
         .connection = json_string_value(json_object_get(configuration, "connection")),
+        .asked_as = json_string_value(json_object_get(configuration, "asked_as")),
     };
     debug_begin(writer, configuration);
     writer->drop_tables = json_object_get(configuration, "tables");

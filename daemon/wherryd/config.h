@@ -78,8 +78,8 @@
  * the hashes of files whose quarantined rows are to be loaded; only with "quarantine"). The writer gets
  * {"connection", "run_id", "full", "files", "write_mode", "dest_table", "history", "on_schema_change", "strip_nul",
  * "commit_interval", "max_value_size", "sandbox", "log_table", "destination"}, as far as the connection has them
- * ("files": true where the source is files), and "tables" (a list of names) where a full sync was asked for of these
- * alone.
+ * ("files": true where the source is files), "tables" (a list of names) where a full sync was asked for of these alone,
+ * and "asked_as" (what wherryctl is told of it) where that is a file and no connection of a daemon.
  *
  * Secret references stand in the JSON as {"$secret": {"kind": "env"|"file"|"credential"|"json", "name": "…"}} and are
  * resolved

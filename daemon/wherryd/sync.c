@@ -539,6 +539,8 @@ static void begin_writer(Sync *sync, json_t *configuration)
         json_object_set_new(configuration, "plan", json_true());
     if (sync->options.tables)
         json_object_set(configuration, "tables", sync->options.tables);
+    if (strcmp(sync->options.asked_as, sync->record->connection) != 0)
+        json_object_set_new(configuration, "asked_as", json_string(sync->options.asked_as));
     if (sync->options.debug_state)
         json_object_set_new(configuration, "debug", json_true());
     /* A plan tells of the table; a person who debugs has the lines before him. */

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import sqlite3
 import subprocess
 
 import pytest
@@ -103,6 +104,51 @@ def test_a_name_like_an_option_is_requeued_as_advised(wherry, lone):
     wherry.drop("-x.csv", BAD)
     command = advised(lone.ctl("run", lone.file, status=1).stderr)
     assert lone.ctl(*command).stdout.startswith(f"{lone.file}: 1 file queued again")
+
+
+def drop_table(wherry, name):
+    with sqlite3.connect(wherry.database) as database:
+        database.execute(f"DROP TABLE {name}")
+    database.close()
+
+
+def test_a_lost_table_is_told_with_a_command_that_works(wherry, lone):
+    for name in ("a.csv", "b.csv"):
+        wherry.drop(name, GOOD.replace("first", name))
+    lone.ctl("run", lone.file)
+    drop_table(wherry, "orders")
+    (warning,) = lone.json("run", lone.file)["warnings"]
+    found = re.fullmatch(
+        r'table "orders" is not there: the 2 files loaded before are not in it; "(wherryctl requeue .* NAME)" has the '
+        "next run load one of them again",
+        warning,
+    )
+    command = shlex.split(found[1])[1:]
+    for name in ("a.csv", "b.csv"):
+        lone.ctl(*command[:-1], name)
+    assert lone.json("run", lone.file)["rows_committed"] == 4
+
+
+def test_a_key_that_changed_is_told_with_commands_that_work(wherry, lone, tmp_path):
+    program = tmp_path / "emit.sh"
+
+    def emits(key):
+        schema = {"op": "schema", "tables": [{"table": "t", "primary_key": [key]}]}
+        row = {"op": "upsert", "table": "t", "data": {"a": 1, "b": 2}}
+        program.write_text("#!/bin/sh\ncat <<'END'\n" + json.dumps(schema) + "\n" + json.dumps(row) + "\nEND\n")
+        program.chmod(0o755)
+
+    destination = {"type": "sqlite", "path": str(wherry.database)}
+    source = {"type": "exec", "command": [str(program)]}
+    lone.file.write_text(json.dumps({"source": source, "destination": destination}))
+    emits("a")
+    lone.ctl("run", lone.file)
+    emits("b")
+    error = lone.json("run", lone.file, status=1)["error"]
+    found = re.search("; drop it, and `(wherryctl state .* reset)`: the next run makes the table anew$", error)
+    drop_table(wherry, "t")
+    lone.ctl(*shlex.split(found[1])[1:])
+    assert lone.json("run", lone.file)["rows_committed"] == 1
 
 
 def test_asking_about_what_was_never_run_says_so_and_makes_nothing(lone, tmp_path):
