@@ -283,6 +283,26 @@ def test_no_connector_and_no_environment_are_configuration_errors(running):
     )
 
 
+CONFIGURATIONS = {
+    '{"a": 1}': 'invalid configuration; all values must be strings: "a" is a number, write it in quotes',
+    json.dumps({str(i): "x" for i in range(101)}): "invalid configuration; it has 101 keys, at most 100 are allowed",
+    "[]": 'the secret "!json configuration.json" is not a JSON object',
+}
+
+
+@pytest.mark.parametrize("text", CONFIGURATIONS)
+def test_a_file_of_configuration_that_is_none(running, text):
+    folder = connector(running, "pass", files={"configuration.json": text})
+    running.pipeline(
+        "weather",
+        f"frequency: manual\nsource: {{type: fivetran, project: {folder}, "
+        f"configuration: !json {folder}/configuration.json}}\n"
+        f"destination: {{type: sqlite, path: {running.database}}}\n",
+    )
+    wanted = CONFIGURATIONS[text].replace("configuration.json", f"{folder}/configuration.json")
+    assert wanted in running.sync("weather", status=1)["error"]
+
+
 # a Python that says it is another one
 PRETENDER = """#!/bin/sh
 exec /usr/bin/python3 -I -B -c 'import sys; {}; exec(sys.argv.pop(1))' "$4" "$5"

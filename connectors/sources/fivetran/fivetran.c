@@ -33,6 +33,7 @@
 #include "lib/basics/clock.h"
 #include "lib/basics/path.h"
 #include "lib/basics/text.h"
+#include "lib/formats/configuration.h"
 
 #define DESCRIPTORS_MAX 4096
 #define LEAVE_MS 10000 /* what the interpreter may take to end after the connector has */
@@ -186,9 +187,11 @@ static int fivetran_open(void **ret, const json_t *configuration, SandboxPolicy 
     source->memory = (uint64_t)json_integer_value(json_object_get(json_object_get(configuration, "sandbox"), "memory"));
     if (!source->project || !source->connection)
         return error_set(error, ERROR_CONFIGURATION, "the configuration from the daemon has no usable \"project\"");
-    signal(SIGTERM, SIG_IGN); /* for the interpreter, whose group is ours */
-    if (check_project(source, error) < 0 || find_module(source, error) < 0 ||
-        find_python(source, settings, error) < 0 || scratch_new(&source->scratch, error) < 0)
+    signal(SIGTERM, SIG_IGN);                                          /* for the interpreter, whose group is ours */
+    const json_t *values = json_object_get(settings, "configuration"); /* a file's are not known before a sync */
+    if ((values && configuration_check(values, error) < 0) || check_project(source, error) < 0 ||
+        find_module(source, error) < 0 || find_python(source, settings, error) < 0 ||
+        scratch_new(&source->scratch, error) < 0)
         return -1;
     make_begin(source, configuration);
     add_paths(source);
