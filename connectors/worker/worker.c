@@ -382,12 +382,14 @@ int worker_wait(Worker *worker, struct pollfd *polled, size_t count, int timeout
     return all[0].revents ? control_look(worker, error) : 0;
 }
 
-static void send_log(Channel *control, int priority, const char *message)
+void worker_log_line(Worker *worker, int priority, const char *level, const char *message)
 {
-    Frame frame = { .type = FRAME_LOG, .log = { .priority = (uint8_t)priority, .message = frame_text(message) } };
+    Frame frame = { .type = FRAME_LOG,
+                    .log = {
+                        .priority = (uint8_t)priority, .message = frame_text(message), .level = frame_text(level) } };
     frame.log.message.length = MIN_OF(frame.log.message.length, LOG_MESSAGE_MAX);
     /* A daemon that is gone is noticed by the next call that can say so. */
-    (void)channel_send(control, &frame, NULL);
+    (void)channel_send(&worker->control, &frame, NULL);
 }
 
 void worker_log(Worker *worker, int priority, const char *format, ...)
@@ -398,7 +400,7 @@ void worker_log(Worker *worker, int priority, const char *format, ...)
     int r = vasprintf(&message, format, arguments);
     va_end(arguments);
     if (r >= 0)
-        send_log(&worker->control, priority, message);
+        worker_log_line(worker, priority, NULL, message);
 }
 
 /* --- the program --- */

@@ -65,6 +65,8 @@ int worker_progress(Worker *worker, uint64_t bytes, uint64_t bytes_total, const 
 #define WORKER_WAIT_MAX 8
 int worker_wait(Worker *worker, struct pollfd *polled, size_t count, int timeout_ms, Error *error);
 void worker_log(Worker *worker, int priority, const char *format, ...) _public_printf_(3, 4);
+/* A connector's own line, at the level that it calls LEVEL (NULL: as the priority says). */
+void worker_log_line(Worker *worker, int priority, const char *level, const char *message);
 
 int worker_send_rows(Worker *worker, Error *error);
 static inline int worker_row_done(Worker *worker, RowsWriter *rows, Error *error)

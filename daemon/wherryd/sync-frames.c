@@ -70,7 +70,7 @@ void sync_warn(Sync *sync, const char *format, ...)
     _cleanup_(freep) char *masked = sync_masked(sync, message, strlen(message));
     add_warning(sync, masked);
     log_message(LOG_WARNING, &sync->context, "%s", masked);
-    sync_line(sync, LOG_WARNING, LINE_OURS, masked, strlen(masked));
+    sync_line(sync, LOG_WARNING, NULL, LINE_OURS, masked, strlen(masked));
 }
 
 /* Whether one more line may be said now. */
@@ -98,7 +98,7 @@ void sync_take_line(Side *side, const char *text, size_t n)
         return;
     _cleanup_(freep) char *masked = sync_masked(side->sync, text, n);
     log_text(LOG_INFO, &side->sync->context, masked, strlen(masked));
-    sync_line(side->sync, LOG_INFO, LINE_PRINTED, masked, strlen(masked));
+    sync_line(side->sync, LOG_INFO, NULL, LINE_PRINTED, masked, strlen(masked));
 }
 
 /* --- the ledger --- */
@@ -370,7 +370,7 @@ static void take_file_done(Side *side, const Frame *frame)
     }
     if (failed && within_limit(side)) {
         log_message(LOG_ERR, &sync->context, "%s", why);
-        sync_line(sync, LOG_ERR, LINE_OURS, why, strlen(why));
+        sync_line(sync, LOG_ERR, NULL, LINE_OURS, why, strlen(why));
     }
     if (sync->files_open > 0)
         sync->files_open--;
@@ -485,11 +485,12 @@ static void take_log(Side *side, const Frame *frame)
     if (priority <= LOG_WARNING)
         add_warning(sync, message);
     LogContext context = sync->context;
-    context.connector_level = names[priority];
+    const char *level = sync_level(frame->log.level);
+    context.connector_level = level ? level : names[priority];
     context.table = table;
     log_text(priority, &context, message, strlen(message));
     bool ours = side->is_writer || sync->ledger;
-    sync_line(sync, priority, ours ? LINE_OURS : LINE_CONNECTOR, message, strlen(message));
+    sync_line(sync, priority, level, ours ? LINE_OURS : LINE_CONNECTOR, message, strlen(message));
 }
 
 static void replace(char **field, char *value)

@@ -121,8 +121,11 @@ char *sync_failure(const Sync *sync);
 #define LINE_CONNECTOR "connector_sdk" /* a source's own word, in Fivetran's words, as the next */
 #define LINE_OURS "library"
 #define LINE_PRINTED "output"
-void sync_line(Sync *sync, int priority, const char *origin, const char *text, size_t n); /* masked */
-void sync_end_lines(Sync *sync);                                                          /* once nothing can follow */
+/* TEXT is masked. LEVEL: of sync_level(); NULL: as PRIORITY says. */
+void sync_line(Sync *sync, int priority, const char *level, const char *origin, const char *text, size_t n);
+/* What a connector calls LEVEL, where it is one of Fivetran's; else NULL. */
+const char *sync_level(FrameText level);
+void sync_end_lines(Sync *sync); /* once nothing can follow */
 void sync_say_suppressed(Side *side);
 
 /* sync-frames.c */

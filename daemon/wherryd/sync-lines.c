@@ -16,21 +16,33 @@
 
 #define QUEUE_MAX (1u << 20) /* bytes that wait for the writer */
 
-/* As Fivetran's log has them; SEVERE is what ended a sync. */
+const char *sync_level(FrameText level)
+{
+    static const char *const known[] = { "debug", "fine", "info", "warning", "error", "severe", "critical" };
+    for (size_t i = 0; i < ELEMENTSOF(known); i++)
+        if (strlen(known[i]) == level.length && memcmp(known[i], level.data, level.length) == 0)
+            return known[i];
+    return NULL;
+}
+
 static const char *level_of(int priority)
 {
     static const char *const names[] = {
-        "CRITICAL", "CRITICAL", "CRITICAL", "ERROR", "WARNING", "INFO", "INFO", "DEBUG"
+        "critical", "critical", "critical", "error", "warning", "info", "info", "debug"
     };
     return names[priority & LOG_PRIMASK];
 }
 
+/* LEVEL is written as Fivetran's log has it; "severe" is also what ended a sync. */
 static void send_line(Sync *sync, const char *level, const char *origin, const char *text, size_t n)
 {
+    char shown[16] = "";
+    for (size_t i = 0; level[i] && i + 1 < sizeof(shown); i++)
+        shown[i] = (char)(level[i] - 'a' + 'A');
     _cleanup_(freep) char *message = text_escape_shortened(text, n, LOG_MESSAGE_MAX);
     Frame frame = { .type = FRAME_LINE,
                     .line = { .time_us = (uint64_t)clock_wall_us(),
-                              .level = frame_text(level),
+                              .level = frame_text(shown),
                               .origin = frame_text(origin),
                               .message = frame_text(message) } };
     program_send(&sync->writer.program, &frame);
@@ -43,10 +55,10 @@ static void say_left_out(Sync *sync)
     _cleanup_(freep) char *message = xasprintf("%llu lines are left out here: the writer was busy; the log has them",
                                                (unsigned long long)sync->lines_left_out);
     sync->lines_left_out = 0;
-    send_line(sync, "WARNING", LINE_OURS, message, strlen(message));
+    send_line(sync, "warning", LINE_OURS, message, strlen(message));
 }
 
-void sync_line(Sync *sync, int priority, const char *origin, const char *text, size_t n)
+void sync_line(Sync *sync, int priority, const char *level, const char *origin, const char *text, size_t n)
 {
     if (!sync->log_table || sync->lines_ended || !log_is_enabled(priority, &sync->context))
         return;
@@ -55,7 +67,7 @@ void sync_line(Sync *sync, int priority, const char *origin, const char *text, s
         return;
     }
     say_left_out(sync);
-    send_line(sync, level_of(priority), origin, text, n);
+    send_line(sync, level ? level : level_of(priority), origin, text, n);
 }
 
 void sync_end_lines(Sync *sync)
@@ -68,7 +80,7 @@ void sync_end_lines(Sync *sync)
     say_left_out(sync);
     _cleanup_(freep) char *failure = sync_failure(sync);
     if (failure)
-        send_line(sync, "SEVERE", LINE_OURS, failure, strlen(failure));
+        send_line(sync, "severe", LINE_OURS, failure, strlen(failure));
     program_send(&sync->writer.program, &(Frame){ .type = FRAME_LINES_END });
     sync->lines_ended = true;
     /* Its time is its own, however long the worker took to end. */
@@ -86,5 +98,5 @@ void sync_say_suppressed(Side *side)
                   side->program.role, LOG_PER_SECOND);
     side->limit.suppressed = 0;
     log_message(LOG_WARNING, &context, "%s", message);
-    sync_line(side->sync, LOG_WARNING, LINE_OURS, message, strlen(message));
+    sync_line(side->sync, LOG_WARNING, NULL, LINE_OURS, message, strlen(message));
 }

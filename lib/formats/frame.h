@@ -191,6 +191,7 @@ typedef struct Frame {
             uint8_t priority; /* syslog 0 … 7 */
             FrameText message;
             FrameText table; /* empty: none */
+            FrameText level; /* as a connector calls it, "severe"; empty: as the priority says */
         } log;
         struct {
             uint64_t rows;        /* so far in this sync */

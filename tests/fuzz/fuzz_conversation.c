@@ -38,9 +38,9 @@ void worker_rows_lent(Worker *worker, uint64_t rows)
 {
 }
 
-void worker_log(Worker *worker, int priority, const char *format, ...)
+void worker_log_line(Worker *worker, int priority, const char *level, const char *message)
 {
-    assert(priority >= 0 && priority <= 7);
+    assert(priority >= 0 && priority <= 7 && level && message);
 }
 
 /* Answers on FD; how many there are. */

@@ -46,7 +46,7 @@ LAYOUTS = {
     "END": [],
     "BEGIN": [("configuration", "str"), ("state", "str")],
     "OPENED": [("sequence", "Q"), ("epoch", "Q"), ("run_id", "str"), ("state", "str")],
-    "LOG": [("priority", "B"), ("message", "str"), ("table", "str")],
+    "LOG": [("priority", "B"), ("message", "str"), ("table", "str"), ("level", "str")],
     "PROGRESS": [("rows", "Q"), ("bytes", "Q"), ("bytes_total", "Q"), ("file", "str"), ("phase", "str")],
     "ERROR": [("kind", "B"), ("message", "str")],
     "CANCEL": [],

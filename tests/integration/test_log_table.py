@@ -152,8 +152,8 @@ def test_what_a_python_connector_says(python):
     found = python.query("SELECT level, message_origin, message FROM connector_sdk_log ORDER BY id")
     # What is logged and what is printed come by two ways: neither waits for the other.
     logged = [(level, message) for level, origin, message in found if origin == "connector_sdk"]
-    assert [level for level, _ in logged] == ["INFO", "WARNING", "ERROR", "INFO", "ERROR", "CRITICAL"]
-    assert logged[2:4] == [("ERROR", "failed"), ("INFO", "ValueError: why")]
+    assert [level for level, _ in logged] == ["INFO", "WARNING", "ERROR", "ERROR", "SEVERE", "CRITICAL"]
+    assert logged[2:4] == [("ERROR", "failed"), ("ERROR", "ValueError: why")]
     levels = {message: level for level, _, message in found}
     assert levels["from a library"] == "INFO"
     assert ("INFO", "output", "Traceback (most recent call last):") in found

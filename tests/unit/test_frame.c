@@ -80,6 +80,7 @@ static size_t sample_frames(Frame ret[_FRAME_TYPE_MAX])
             frame.log.priority = 7;
             frame.log.message = text("hello");
             frame.log.table = text("t");
+            frame.log.level = text("severe");
             break;
         case FRAME_PROGRESS:
             frame.progress.rows = 1;

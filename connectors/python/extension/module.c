@@ -27,19 +27,19 @@ static PyObject *prepare(PyObject *self, PyObject *arguments)
     return result(operations_begin(source_names, most, plan));
 }
 
-/* log(priority, message) */
+/* log(priority, message, level="") */
 static PyObject *log_message(PyObject *self, PyObject *arguments)
 {
     int priority;
-    const char *message;
+    const char *message, *level = "";
     Py_ssize_t n;
-    if (!PyArg_ParseTuple(arguments, "is#:log", &priority, &message, &n))
+    if (!PyArg_ParseTuple(arguments, "is#|s:log", &priority, &message, &n, &level))
         return NULL;
     if (priority < 0 || priority > 7) {
         PyErr_SetString(PyExc_ValueError, "a priority is from 0 to 7");
         return NULL;
     }
-    return result(stream_log(priority, message, n));
+    return result(stream_log(priority, message, n, level));
 }
 
 /* fail(kind, message) */

@@ -186,13 +186,14 @@ PyObject *stream_begin(int control, int operations)
                          frame.begin.state.data, (Py_ssize_t)frame.begin.state.length);
 }
 
-int stream_log(int priority, const char *message, Py_ssize_t n)
+int stream_log(int priority, const char *message, Py_ssize_t n, const char *level)
 {
     if (!stream.open || stream.child)
         return 0;
     uint32_t length = (uint32_t)MIN_OF((size_t)n, (size_t)LOG_TEXT_MAX);
-    return say_and_raise(
-        &(Frame){ .type = FRAME_LOG, .log = { .priority = (uint8_t)priority, .message = { message, length } } });
+    return say_and_raise(&(Frame){
+        .type = FRAME_LOG,
+        .log = { .priority = (uint8_t)priority, .message = { message, length }, .level = frame_text(level) } });
 }
 
 /* --- the pipe --- */

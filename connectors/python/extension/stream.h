@@ -47,6 +47,6 @@ int stream_flush(void);                                 /* sends what is gathere
 int stream_checkpoint(const char *state, Py_ssize_t n); /* returns when it is taken; with exception */
 /* What waits for more, and what the daemon should know by now. Does nothing while another thread is at it. */
 int stream_tick(void);
-int stream_log(int priority, const char *message, Py_ssize_t n); /* with exception */
-int stream_end(void);                                            /* DONE; with exception */
-int stream_fail(int kind, const char *message, Py_ssize_t n);    /* ERROR; with exception */
+int stream_log(int priority, const char *message, Py_ssize_t n, const char *level); /* with exception */
+int stream_end(void);                                                               /* DONE; with exception */
+int stream_fail(int kind, const char *message, Py_ssize_t n);                       /* ERROR; with exception */

@@ -36,9 +36,10 @@ class Logging:
             print(f"{level.name}: {text}", file=sys.stderr)
             return
         first, *more = text.rstrip("\n").split("\n")
-        _wherry.log(_PRIORITIES[level], _writable(first))
+        name = level.name.lower()
+        _wherry.log(_PRIORITIES[level], _writable(first), name)
         for line in more:  # of the same message: one warning of the run, not many
-            _wherry.log(max(_PRIORITIES[level], syslog.LOG_INFO), _writable(line))
+            _wherry.log(max(_PRIORITIES[level], syslog.LOG_INFO), _writable(line), name)
 
     @staticmethod
     def debug(message):

@@ -82,7 +82,8 @@ static int take_frame(Conversation *conversation, Worker *worker, const Frame *f
     bool ended = conversation->done || conversation->failure.kind != ERROR_NONE;
     if (frame->type == FRAME_LOG) {
         _cleanup_(freep) char *message = text_of(frame->log.message);
-        worker_log(worker, frame->log.priority, "%s", message);
+        _cleanup_(freep) char *level = text_of(frame->log.level);
+        worker_log_line(worker, frame->log.priority, level, message);
         return 0;
     }
     if (ended && frame->type != FRAME_ERROR)
