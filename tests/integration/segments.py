@@ -5,7 +5,7 @@ from it. Nothing is imported here, since nothing else is there.
 """
 
 SEGMENTS = 8
-ROWS = 20
+ROWS = 10
 DECLARED = [
     {
         "table": "orders",

@@ -245,7 +245,7 @@ class Killing:
         compare(self.adapter, models[SEGMENTS])
 
 
-PADDING = 9000  # of a row: a few writes to the pipe in each segment
+PADDING = 24000  # of a row: a few writes to the pipe in each segment
 CHATTER = 10
 KILLS = 6  # of each kind, where not all are made
 LAST = sum(len([*segments.calls(segment)]) + 1 for segment in range(SEGMENTS))
