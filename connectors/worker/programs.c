@@ -18,11 +18,12 @@
 #define INTERPRETERS_MAX 4
 
 static const char *const system_folders[] = { "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32" };
-/* Settings without secrets; the patterns are glob(7)'s. */
+/* Settings without secrets (who signs on to ODBC is in odbc.ini); the patterns are glob(7)'s. */
 static const char *const system_files[] = { "/etc/ld.so.cache",  "/etc/python3*",     "/etc/perl",
                                             "/etc/ruby*",        "/etc/java*",        "/etc/R",
                                             "/etc/mime.types",   "/etc/alternatives", "/etc/inputrc",
-                                            "/etc/locale.alias", "/etc/*-release",    "/etc/debian_version" };
+                                            "/etc/locale.alias", "/etc/*-release",    "/etc/debian_version",
+                                            "/etc/odbcinst.ini" };
 static const char *const kernel_files[] = { "/dev/zero",
                                             "/dev/full",
                                             "/dev/random",
