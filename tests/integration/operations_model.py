@@ -464,11 +464,11 @@ def random_operations(rng, shapes):
 
 
 def random_rules(rng):
-    """A sync's bounds. A table's first row takes some 300 kB of the coalescer's memory: below that each row is flushed by
-    itself, and above, after those of a few tables, or set aside in a file of so many bytes at most."""
+    """A sync's bounds. A table's first row takes some 7 kB of the coalescer's memory: below that each row is flushed by
+    itself, and above, after more or fewer of them, or set aside in a file of so many bytes at most."""
     return {
         "interval": rng.choice([0, 0, 60]),
-        "memory": rng.choice([1, 350_000, 700_000, 1 << 20, 16 << 20]),
+        "memory": rng.choice([1, 10_000, 30_000, 100_000, 16 << 20]),
         "aside": rng.choice([0, 1, 1 << 28, 1 << 28]),
         "end": rng.random() < 0.85,
     }
