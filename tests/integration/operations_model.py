@@ -1,6 +1,6 @@
 """What a connector's operations mean: a naive model in memory, and random streams to hold a destination against it.
 
-Written from the documentation (lib/formats/kind.h, connectors/writer/destination.h, and the rules that are in docs/programs.md),
+Written from the documentation (lib/formats/kind.h, connectors/writer/destination.h, and the rules of docs/programs.md),
 not from the C code: one dictionary per table, one operation after another, no batches and no coalescing. A value is kept
 as it came and looked at as its column's final kind only when rows are compared, so nothing here depends on when a column
 was widened.
