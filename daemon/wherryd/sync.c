@@ -32,10 +32,6 @@
 #define WRITER_MEMORY (UINT64_C(256) << 20) /* of a writer, beside its destination's "memory_limit" */
 #define TICK_KILLED_MS 5                    /* while the kernel ends what was killed */
 #define SAMPLE_EVERY_TICKS 4                /* the process tree's memory and number */
-#define SIGNAL_BIT(number) (1u << (number))
-/* What a program dies of by itself. SIGSYS is the sandbox's doing, SIGKILL the kernel's or a person's. */
-#define CRASHES \
-    (SIGNAL_BIT(SIGABRT) | SIGNAL_BIT(SIGSEGV) | SIGNAL_BIT(SIGBUS) | SIGNAL_BIT(SIGILL) | SIGNAL_BIT(SIGFPE))
 
 /* --- actions --- */
 
@@ -402,6 +398,13 @@ static void set_memory_error(const Sync *sync, const TreeSample *sample, Error *
         (unsigned long long)(sync->memory_limit >> 20), (unsigned long long)(sample->peak >> 20));
 }
 
+/* What a program dies of by itself. SIGSYS is the sandbox's doing, SIGKILL the kernel's or a person's. */
+static bool is_crash(const siginfo_t *end)
+{
+    int number = end->si_code == CLD_EXITED ? 0 : end->si_status;
+    return number == SIGABRT || number == SIGSEGV || number == SIGBUS || number == SIGILL || number == SIGFPE;
+}
+
 /* Why a program that owes its DONE is gone. */
 static void explain_end(Side *side)
 {
@@ -411,9 +414,8 @@ static void explain_end(Side *side)
         tree_sample(sync->tree, &sample);
     _cleanup_(freep) char *how = program_describe_end(&side->program);
     bool is_reading = !side->is_writer && sync->files_open > 0 && sync->loading;
-    const siginfo_t *end = &side->program.how_ended;
     sync->crashed |= is_reading && !side->ended_by_us && !sync->forced_outcome && !sync->writer_failed_first &&
-                     !sample.out_of_memory && end->si_code != CLD_EXITED && CRASHES & SIGNAL_BIT(end->si_status);
+                     !sample.out_of_memory && is_crash(&side->program.how_ended);
     if (sample.out_of_memory)
         set_memory_error(sync, &sample, &side->error);
     else
