@@ -104,17 +104,23 @@ def test_multiprocessing_and_subprocesses_run(plain_wherry):
         plain_wherry,
         """
         import multiprocessing, subprocess
-        with multiprocessing.get_context("fork").Pool(2) as pool:
-            squares = pool.map(abs, [-1, -2, -3])
+        with multiprocessing.Pool(2) as pool:
+            numbers = pool.map(abs, [-1, -2, -3])
+        with multiprocessing.Manager() as manager:  # which listens on a socket
+            shared = manager.dict(a=1)
+            process = multiprocessing.Process(target=shared.update, args=({"b": 2},))
+            process.start()
+            process.join()
+            shared = dict(shared)
         path = os.path.join(os.environ["TMPDIR"], "tool")
         open(path, "w").write("#!/bin/sh\\necho from a tool\\n")
-        os.chmod(path, 0o700) if False else None
         tool = subprocess.run(["/bin/sh", path], capture_output=True, text=True).stdout
-        op.upsert("t", {"id": 1, "squares": squares, "tool": tool})
+        op.upsert("t", {"id": 1, "numbers": numbers, "shared": shared, "tool": tool})
         """,
     )
     plain_wherry.sync("weather")
-    assert plain_wherry.query("SELECT squares, tool FROM t") == [("[1,2,3]", "from a tool\n")]
+    rows = plain_wherry.query("SELECT numbers, shared, tool FROM t")
+    assert rows == [("[1,2,3]", '{"a":1,"b":2}', "from a tool\n")]
 
 
 def test_a_forked_process_is_told_that_it_has_no_stream(running):
