@@ -255,20 +255,19 @@ def test_a_flood_leaves_the_writer_small_and_the_table_bounded(plain_build, tmp_
     try:
         writer.opened()
         count, batch = 1_000_000, 10_000
-        lines_ = b"".join(line(f"line {i}", i) for i in range(batch))
+        many = b"".join(line(f"line {i}", i) for i in range(batch))
         for _ in range(0, count, batch):
-            writer.say(lines_)
+            writer.say(many)
         writer.put(frames.hello() + frames.encode("END"))
         writer.expect("DONE")
         writer.say(line("the last", count) + frames.encode("LINES_END"))
-        began = time.monotonic()
         peak = int(re.search(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{writer.process.pid}/status").read_text()).group(1))
         assert writer.finish() == 0
     finally:
         writer.kill()
     with capsys.disabled():
         print(f"\na million log lines: peak of the writer {peak / 1024:.1f} MB")
-    assert peak <= 16 << 10 and time.monotonic() - began < 5
+    assert peak <= 16 << 10
     found = destination.query("SELECT id, message FROM connector_sdk_log ORDER BY id")
     assert 10_000 < len(found) < 100_000
     assert found[0] == ("run-1-00000000", "line 0") and found[-1] == (f"run-1-{count:08}", "the last")
@@ -468,11 +467,9 @@ def test_a_lock_is_not_waited_for_at_length(destination):
     writer.expect("COMMITTED"), writer.expect("DONE")
     other = sqlite3.connect(destination.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    began = time.monotonic()
     writer.say(line("hello") + frames.encode("LINES_END"))
     assert writer.finish() == 0
     other.close()
-    assert 5 < time.monotonic() - began < 9.5
     assert [f["message"] for f in writer.frames("LOG") if f["priority"] == 4] == [
         'the log lines of this sync are not in table "connector_sdk_log": it took longer than 7 s'
     ]
