@@ -104,6 +104,7 @@ void apply_clear(Writer *writer)
     buffer_clear(&writer->planned);
     buffer_clear(&writer->told);
     writer->log_table = log_table_free(writer->log_table);
+    free(writer->prefix);
     free(writer->ensured);
     free(writer->file_name);
     free(writer->deferred_state);
@@ -305,7 +306,8 @@ static int take_end(Writer *writer, Error *error)
     bool full = writer->full && writer->target_count > 0;
     operations_say_undropped(writer);
     const char *only_table = writer->sequence.rules.only_table;
-    if (writer->files && only_table && warn_of_lost(writer, only_table, false, error) < 0)
+    _cleanup_(freep) char *name = xasprintf("%s%s", writer->prefix ? writer->prefix : "", only_table ? only_table : "");
+    if (writer->files && only_table && warn_of_lost(writer, name, false, error) < 0)
         return -1;
     if (!writer->in_batch && !operations_pending(writer) && !full)
         return 0;

@@ -139,6 +139,7 @@ typedef struct Destination {
     const char *program;         /* "destination-sqlite" */
     unsigned operations;         /* OPERATION_BIT()s that write() applies; others are refused by name */
     bool names_ignore_case;      /* of columns and tables: "a" and "A" are one */
+    bool schema_is_prefix;       /* there are no schemas: "schema" in its configuration begins the names of tables */
     unsigned name_max;           /* bytes of a name; 0: any */
     unsigned columns_max;        /* of a table */
     unsigned decimal_digits_max; /* 0: any */

@@ -63,6 +63,7 @@ static const struct {
 };
 
 struct LogTable {
+    char *name;
     Lines head, older, newer;
     uint64_t count; /* of all lines, those left out too */
     bool ended;
@@ -77,9 +78,11 @@ struct LogTable {
     RowsWriter rows;
 };
 
-LogTable *log_table_new(void)
+LogTable *log_table_new(const char *prefix)
 {
-    return xcalloc(1, sizeof(LogTable));
+    LogTable *log = xcalloc(1, sizeof(*log));
+    log->name = xasprintf("%s" LOG_TABLE, prefix ? prefix : "");
+    return log;
 }
 
 LogTable *log_table_free(LogTable *log)
@@ -91,6 +94,7 @@ LogTable *log_table_free(LogTable *log)
     buffer_clear(&log->newer.bytes);
     buffer_clear(&log->buffer);
     table_clear(&log->table);
+    free(log->name);
     free(log);
     return NULL;
 }
@@ -134,9 +138,9 @@ bool log_table_gives_up(const LogTable *log)
 
 /* --- the table --- */
 
-static Table new_table(void)
+static Table new_table(const char *name)
 {
-    Table table = { .name = xstrdup(LOG_TABLE), .columns = xcalloc(_LOG_COLUMN_MAX, sizeof(FrameColumn)) };
+    Table table = { .name = xstrdup(name), .columns = xcalloc(_LOG_COLUMN_MAX, sizeof(FrameColumn)) };
     for (LogColumn i = 0; i < _LOG_COLUMN_MAX; i++)
         table.columns[i] =
             (FrameColumn){ .name = frame_text(xstrdup(log_columns[i].name)), .type = log_columns[i].type };
@@ -169,14 +173,14 @@ static int find_columns(const Writer *writer, Error *error)
             continue;
         return error_set(error, ERROR_CONFIGURATION,
                          "table \"%s\" is not one of log lines: it %s column \"%s\"; give it another name, or drop it",
-                         LOG_TABLE, i < log->table.column_count ? "has another type of" : "lacks the",
+                         log->name, i < log->table.column_count ? "has another type of" : "lacks the",
                          log_columns[column].name);
     }
     if (keys != 1 || !(log->table.columns[log->places[LOG_ID]].flags & COLUMN_KEY))
         return error_set(error, ERROR_CONFIGURATION,
                          "table \"%s\" is not one of log lines: its key is not the column \"%s\"; give it another "
                          "name, or drop it",
-                         LOG_TABLE, log_columns[LOG_ID].name);
+                         log->name, log_columns[LOG_ID].name);
     return 0;
 }
 
@@ -185,11 +189,11 @@ static int make_table(Writer *writer, Error *error)
 {
     LogTable *log = writer->log_table;
     const Destination *destination = writer->destination;
-    if (destination->describe(writer->handle, LOG_TABLE, &log->table, &log->there, error) < 0)
+    if (destination->describe(writer->handle, log->name, &log->table, &log->there, error) < 0)
         return -1;
     if (!log->there) {
         table_clear(&log->table);
-        log->table = new_table();
+        log->table = new_table(log->name);
     }
     log->table.id = (uint16_t)writer->sequence.table_count;
     SchemaChange create = { .type = SCHEMA_CREATE };
@@ -357,9 +361,9 @@ void log_table_finish(Writer *writer)
     writer->destination->abort(writer->handle);
     if (log_table_gives_up(log))
         writer_log(writer, LOG_WARNING, "the log lines of this sync are not in table \"%s\": it took longer than %d s",
-                   LOG_TABLE, WRITE_MS / 1000);
+                   log->name, WRITE_MS / 1000);
     else
-        writer_log(writer, LOG_WARNING, "the log lines of this sync are not in table \"%s\": %s", LOG_TABLE,
+        writer_log(writer, LOG_WARNING, "the log lines of this sync are not in table \"%s\": %s", log->name,
                    error.message);
 }
 
@@ -372,5 +376,5 @@ void log_table_plan(Writer *writer)
         return;
     writer->destination->abort(writer->handle);
     buffer_reset(&writer->planned);
-    writer_log(writer, LOG_WARNING, "log lines would not be written to table \"%s\": %s", LOG_TABLE, error.message);
+    writer_log(writer, LOG_WARNING, "log lines would not be written to table \"%s\": %s", log->name, error.message);
 }

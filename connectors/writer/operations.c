@@ -15,13 +15,19 @@
 
 #include "connectors/writer/session.h"
 
+/* Who says which table to make anew may call it as the source does. */
+static bool is_called(const Writer *writer, const char *table, const char *wanted)
+{
+    return strcmp(table, wanted) == 0 || (writer->prefix && strcmp(table + strlen(writer->prefix), wanted) == 0);
+}
+
 static bool is_dropped(const Writer *writer, const char *name)
 {
     size_t i;
     json_t *item;
     json_array_foreach ((json_t *)(uintptr_t)writer->drop_tables, i, item) {
         const char *wanted = json_string_value(item);
-        if (wanted && strcmp(wanted, name) == 0)
+        if (wanted && is_called(writer, name, wanted))
             return true;
     }
     return false;
@@ -246,7 +252,7 @@ void operations_say_undropped(Writer *writer)
         const char *name = json_string_value(item);
         bool sent = name == NULL;
         for (size_t k = 0; k < writer->sequence.table_count && !sent; k++)
-            sent = strcmp(sequence_table(&writer->sequence, (uint16_t)k)->name, name) == 0;
+            sent = is_called(writer, sequence_table(&writer->sequence, (uint16_t)k)->name, name);
         if (!sent)
             writer_log(writer, LOG_WARNING, "table \"%s\" was not made anew: the source has sent no such table", name);
     }

@@ -201,8 +201,9 @@ static int check_table_name(const Sequence *sequence, const Frame *frame, Error 
         return error_set(error, ERROR_INTERNAL,
                          "the worker broke the protocol: table number %u comes before number %zu", id,
                          sequence->table_count);
+    size_t prefix = sequence->rules.prefix ? strlen(sequence->rules.prefix) : 0;
     for (size_t i = 0; i < sequence->table_count; i++)
-        if ((i == id) != text_equals(name, sequence->tables[i]->table.name))
+        if ((i == id) != text_equals(name, sequence->tables[i]->table.name + prefix))
             return refuse_name(error, i == id ? "another name for a known table" : "two numbers for table", name);
     return 0;
 }
@@ -222,7 +223,8 @@ static int take_table(Sequence *sequence, const Frame *frame, Error *error)
     table->table = (Table){
         .id = id,
         .flags = frame->table.flags,
-        .name = xstrndup(frame->table.name.data, frame->table.name.length),
+        .name = xasprintf("%s%.*s", sequence->rules.prefix ? sequence->rules.prefix : "", (int)frame->table.name.length,
+                          frame->table.name.data),
         .columns = xmalloc((count + 1) * sizeof(FrameColumn)),
         .column_count = count,
     };

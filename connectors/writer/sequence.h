@@ -11,7 +11,8 @@
 typedef struct SequenceRules {
     bool files;              /* FILE_BEGIN … FILE_END are allowed */
     bool rows;               /* ROWS, TRUNCATE and CHECKPOINT outside files are */
-    const char *only_table;  /* the one table there is; NULL: any */
+    const char *only_table;  /* the one table there is, as the worker calls it; NULL: any */
+    const char *prefix;      /* put before the names of tables; NULL: nothing */
     unsigned operations;     /* OPERATION_BIT()s; others are refused */
     bool truncate;           /* TRUNCATE is allowed */
     bool changes;            /* files of changes: COLUMN_SEQUENCE and COLUMN_IS_DELETED are allowed */

@@ -65,6 +65,7 @@ struct Writer {
     bool debug;
     uint64_t calls[_OPERATION_MAX], truncates, checkpoints; /* calls: rows, by operation */
 
+    char *prefix;        /* owned; of the names of all tables; NULL: none */
     LogTable *log_table; /* log-table.c; NULL: nobody wants it */
 
     /* control.c */
@@ -128,7 +129,7 @@ static inline Table changes_visible(const Table *table)
 
 /* --- log-table.c: the sync's log as a table --- */
 #define LOG_TABLE "connector_sdk_log"
-LogTable *log_table_new(void);
+LogTable *log_table_new(const char *prefix); /* of the name; NULL: none */
 LogTable *log_table_free(LogTable *log);
 void log_table_take(LogTable *log, const Frame *frame); /* LINE, LINES_END */
 /* After the last word: waits for the last line, and writes them all. What fails is a warning. */

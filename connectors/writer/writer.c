@@ -103,8 +103,11 @@ static int receive_begin(Writer *writer, Begin *ret, Error *error)
     writer->files = json_is_true(json_object_get(configuration, "files"));
     writer->plan = json_is_true(json_object_get(configuration, "plan"));
     receive_rules(writer, configuration);
+    const char *schema = json_string_value(json_object_get(json_object_get(configuration, "destination"), "schema"));
+    if (schema && writer->destination->schema_is_prefix)
+        writer->prefix = xasprintf("%s_", schema);
     if (json_is_true(json_object_get(configuration, "log_table")))
-        writer->log_table = log_table_new();
+        writer->log_table = log_table_new(writer->prefix);
     writer->commit_interval_ms = (int64_t)number_of(configuration, "commit_interval", DEFAULT_COMMIT_INTERVAL_S) * 1000;
     return 0;
 }
@@ -258,6 +261,7 @@ static int run_sync(Writer *writer, const Begin *begin, Error *error)
                                     .untyped = writer->plan && !writer->files,
                                     .rows = !writer->files,
                                     .only_table = begin->only_table,
+                                    .prefix = writer->prefix,
                                     .operations = destination->operations & (writer->files ? file_operations : ~insert),
                                     .truncate = destination->soft_delete && !writer->files,
                                     .max_value_size = begin->max_value_size,

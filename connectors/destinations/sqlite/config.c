@@ -31,7 +31,9 @@ static const Key own_keys[] = {
       .fallback = "60s",
       .maximum = 86400,
       .description = "How long to wait while another program has the database locked." },
-    { .name = "schema", .not_yet = "leave it out: SQLite has no schemas" },
+    { .name = "schema",
+      .type = KEY_NAME,
+      .description = "SQLite has no schemas: with \"shop\" the table orders is called shop_orders." },
     { 0 }
 };
 
@@ -79,13 +81,30 @@ static void complete_path(json_t *destination, KeyReport *report)
         key_problem(report, at, "longer than a path may be (%d bytes)", PATH_MAX - 1);
 }
 
+static bool begins_with(const char *text, const char *prefix)
+{
+    return text && strncasecmp(text, prefix, strlen(prefix)) == 0;
+}
+
+/* Tables are called SCHEMA_TABLE. */
+static void check_schema(const char *schema, KeyReport *report)
+{
+    static const char *const kept[] = { "sqlite", "_wherry" };
+    for (size_t i = 0; i < ELEMENTSOF(kept); i++)
+        if (begins_with(schema, kept[i]) && strchr("_", schema[strlen(kept[i])]))
+            key_problem(report, "destination.schema",
+                        "tables whose names begin with \"%s_\" are kept for others; choose another name", kept[i]);
+}
+
 static void complete(json_t *connection, KeyReport *report)
 {
     const char *table = json_string_value(json_object_get(connection, "dest_table"));
     json_t *destination = json_object_get(connection, "destination");
+    const char *schema = json_string_value(json_object_get(destination, "schema"));
     if (json_is_object(destination))
         complete_path(destination, report);
-    if (table && strncasecmp(table, "sqlite_", 7) == 0)
+    check_schema(schema, report);
+    if (!schema && begins_with(table, "sqlite_"))
         key_problem(report, "dest_table",
                     "tables whose names begin with \"sqlite_\" are SQLite's own; choose another name");
     if (json_array_size(json_object_get(connection, "columns")) > SQLITE_COLUMNS_MAX)

@@ -8,6 +8,7 @@ const Destination destination_sqlite = {
     .operations = OPERATION_BIT(OPERATION_INSERT) | OPERATION_BIT(OPERATION_UPSERT) | OPERATION_BIT(OPERATION_UPDATE) |
                   OPERATION_BIT(OPERATION_DELETE),
     .names_ignore_case = true,
+    .schema_is_prefix = true,
     .columns_max = COLUMNS_MAX,
     .open = sqlite_open,
     .connect = sqlite_connect,
