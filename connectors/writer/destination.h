@@ -128,6 +128,9 @@ typedef struct Batch {
     bool log;              /* see above */
 } Batch;
 
+/* "NAME" as an identifier of SQL, in any of its dialects here; for destinations. */
+void sql_quote(Buffer *sql, const char *name);
+
 /* In _wherry_tables, where a connection's name stands: no connection is called so. */
 #define LOG_TABLE_OWNER "*"
 /* The error for WHO (a connection or LOG_TABLE_OWNER), that must not have TABLE of OWNER. PLACE: ""/srv/shop.db"". */

@@ -352,9 +352,9 @@ int duck_use_schema(DuckDb *self, bool create, Error *error)
     if (!exists && !create)
         return 0;
     _cleanup_(buffer_clear) Buffer name = { 0 };
-    duck_quote(&name, self->catalog);
+    sql_quote(&name, self->catalog);
     buffer_append_string(&name, ".");
-    duck_quote(&name, self->schema);
+    sql_quote(&name, self->schema);
     _cleanup_(freep) char *qualified = buffer_take_string(&name);
     _cleanup_(freep) char *make = xasprintf("CREATE SCHEMA %s", qualified);
     _cleanup_(freep) char *use = xasprintf("USE %s", qualified);
@@ -584,15 +584,4 @@ void rows_clear(Rows *rows)
         return;
     rows->library->destroy_data_chunk(&rows->chunk);
     rows->library->destroy_result(&rows->result);
-}
-
-void duck_quote(Buffer *buffer, const char *name)
-{
-    buffer_append(buffer, "\"", 1);
-    for (const char *c = name; *c; c++) {
-        buffer_append(buffer, c, 1);
-        if (*c == '"')
-            buffer_append(buffer, c, 1);
-    }
-    buffer_append(buffer, "\"", 1);
 }

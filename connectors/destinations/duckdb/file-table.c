@@ -97,7 +97,7 @@ static void compare_column(Guard *guard, const char *name, const char *type, boo
 
 static void put_column(Buffer *sql, const FrameColumn *column)
 {
-    duck_quote(sql, column->name.data);
+    sql_quote(sql, column->name.data);
     if (column->type == COLUMN_DECIMAL && column->precision > 0)
         buffer_printf(sql, " DECIMAL(%u,%u)", column->precision, column->scale);
     else
@@ -108,7 +108,7 @@ static int add_column(DuckDb *self, const Table *table, size_t i, Error *error)
 {
     _cleanup_(buffer_clear) Buffer sql = { 0 };
     buffer_append_string(&sql, "ALTER TABLE ");
-    duck_quote(&sql, table->name);
+    sql_quote(&sql, table->name);
     buffer_append_string(&sql, " ADD COLUMN ");
     put_column(&sql, &table->columns[i]);
     _cleanup_(freep) char *text = buffer_take_string(&sql);
@@ -144,7 +144,7 @@ static int create_table(DuckDb *self, const Table *table, Error *error)
     if (guard_may_create(self->writer, table, error) < 0)
         return -1;
     buffer_append_string(&sql, "CREATE TABLE ");
-    duck_quote(&sql, table->name);
+    sql_quote(&sql, table->name);
     buffer_append_string(&sql, " (");
     for (size_t i = 0; i < table->column_count; i++) {
         put_column(&sql, &table->columns[i]);
@@ -205,7 +205,7 @@ int duck_file_begin(void *destination, const Table *table, const Batch *batch, E
     if (self->cdc || self->plan)
         return 0; /* see duck_merge_file() */
     buffer_append_string(&sql, "DELETE FROM ");
-    duck_quote(&sql, table->name);
+    sql_quote(&sql, table->name);
     if (!self->truncate)
         buffer_append_string(&sql, " WHERE \"" COLUMN_HASH "\" = $1");
     char hash[SHA256_TEXT_SIZE];

@@ -112,8 +112,6 @@ bool rows_next(Rows *rows);                           /* to be called before the
 char *rows_text(const Rows *rows, idx_t column);      /* of a VARCHAR; the caller frees; NULL for NULL */
 int64_t rows_integer(const Rows *rows, idx_t column); /* of a BIGINT, TIMESTAMP or BOOLEAN; 0 for NULL */
 void rows_clear(Rows *rows);                          /* for _cleanup_ too */
-/* "name" quoted as an identifier. */
-void duck_quote(Buffer *buffer, const char *name);
 
 /* --- ledger.c --- */
 int duck_read_state(void *destination, CommittedState *ret, Error *error);

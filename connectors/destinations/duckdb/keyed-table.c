@@ -262,7 +262,7 @@ static int run_statement(DuckDb *self, Buffer *sql, Error *error)
 static void put_declared(Buffer *sql, const FrameColumn *column)
 {
     char declaration[DUCK_DECLARATION_MAX];
-    duck_quote(sql, column->name.data);
+    sql_quote(sql, column->name.data);
     buffer_printf(sql, " %s%s", duck_declaration(kind_of(column), declaration),
                   column->flags & (COLUMN_KEY | COLUMN_REQUIRED) ? " NOT NULL" : "");
 }
@@ -272,7 +272,7 @@ static int create(DuckDb *self, const Table *table, const char *name, const Extr
 {
     _cleanup_(buffer_clear) Buffer sql = { 0 };
     buffer_append_string(&sql, "CREATE TABLE ");
-    duck_quote(&sql, name);
+    sql_quote(&sql, name);
     for (size_t i = 0; i < table->column_count; i++) {
         buffer_append_string(&sql, i == 0 ? " (" : ", ");
         put_declared(&sql, &table->columns[i]);
@@ -318,25 +318,25 @@ static int recreate(DuckDb *self, const char *name, const Table *next, size_t wi
         else if (i == widened)
             duck_put_widened(&sql, column->name.data, from, kind_of(column));
         else
-            duck_quote(&sql, column->name.data);
+            sql_quote(&sql, column->name.data);
     }
     buffer_append_string(&sql, " FROM ");
-    duck_quote(&sql, name);
+    sql_quote(&sql, name);
     if (run_statement(self, &sql, error) < 0)
         return -1;
     buffer_append_string(&sql, "DROP TABLE ");
-    duck_quote(&sql, name);
+    sql_quote(&sql, name);
     if (run_statement(self, &sql, error) < 0)
         return -1;
     buffer_append_string(&sql, "ALTER TABLE \"" NEW_TABLE "\" RENAME TO ");
-    duck_quote(&sql, name);
+    sql_quote(&sql, name);
     return run_statement(self, &sql, error) < 0 ? -1 : make_afterwards(self, &extra, error);
 }
 
 static void put_alter(Buffer *sql, const char *name)
 {
     buffer_append_string(sql, "ALTER TABLE ");
-    duck_quote(sql, name);
+    sql_quote(sql, name);
 }
 
 static int add(DuckDb *self, KeyedTable *keyed, const FrameColumn *column, Error *error)
@@ -382,7 +382,7 @@ static int widen(DuckDb *self, KeyedTable *keyed, const FrameColumn *column, Kin
     _cleanup_(buffer_clear) Buffer sql = { 0 };
     put_alter(&sql, keyed->name);
     buffer_append_string(&sql, " ALTER COLUMN ");
-    duck_quote(&sql, is->name.data);
+    sql_quote(&sql, is->name.data);
     buffer_printf(&sql, " TYPE %s USING ", new);
     duck_put_widened(&sql, is->name.data, from, to);
     return run_statement(self, &sql, error);
@@ -430,7 +430,7 @@ int duck_drop(void *destination, const char *name, Error *error)
     DuckDb *self = destination;
     _cleanup_(buffer_clear) Buffer sql = { 0 };
     buffer_append_string(&sql, "DROP TABLE IF EXISTS ");
-    duck_quote(&sql, name);
+    sql_quote(&sql, name);
     if (run_statement(self, &sql, error) < 0)
         return -1;
     table_clear(&duck_keyed(self, name)->current);

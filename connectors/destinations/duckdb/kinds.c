@@ -75,11 +75,11 @@ static void put_single(Buffer *sql, const char *column)
 static void put_operand(Buffer *sql, const char *column, Kind from)
 {
     if (from.type != COLUMN_REAL) {
-        duck_quote(sql, column);
+        sql_quote(sql, column);
         return;
     }
     _cleanup_(buffer_clear) Buffer quoted = { 0 };
-    duck_quote(&quoted, column);
+    sql_quote(&quoted, column);
     _cleanup_(freep) char *name = buffer_take_string(&quoted);
     put_single(sql, name);
 }

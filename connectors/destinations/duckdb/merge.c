@@ -59,12 +59,12 @@ static int open_stage(DuckDb *self, KeyedTable *keyed, const Table *table, Opera
         if (keys_only && !(table->columns[i].flags & COLUMN_KEY))
             continue;
         buffer_append_string(&sql, separator);
-        duck_quote(&sql, table->columns[i].name.data);
+        sql_quote(&sql, table->columns[i].name.data);
         buffer_printf(&sql, masked ? " AS c%zu, true AS m%zu" : " AS c%zu", i, i);
         separator = ", ";
     }
     buffer_append_string(&sql, " FROM ");
-    duck_quote(&sql, table->name);
+    sql_quote(&sql, table->name);
     buffer_append_string(&sql, " LIMIT 0");
     _cleanup_(freep) char *text = buffer_take_string(&sql);
     if (duck_execute(self, text, "make a staging table", error) < 0)
@@ -93,7 +93,7 @@ int duck_stage(DuckDb *self, const Table *table, const Frame *rows, uint64_t fir
 
 static void put_column(Buffer *sql, const Merge *merge, size_t i)
 {
-    duck_quote(sql, merge->table->columns[i].name.data);
+    sql_quote(sql, merge->table->columns[i].name.data);
 }
 
 /* " FROM stage AS s WHERE t.key = s.key …"; with history the key is without COLUMN_START. */
@@ -114,7 +114,7 @@ static void put_join(Buffer *sql, const Merge *merge, const char *keyword, const
 static void put_table(Buffer *sql, const Merge *merge, const char *before)
 {
     buffer_append_string(sql, before);
-    duck_quote(sql, merge->table->name);
+    sql_quote(sql, merge->table->name);
     buffer_append_string(sql, " AS t");
 }
 
@@ -129,7 +129,7 @@ static int insert_staged(const Merge *merge, const char *stage, Error *error)
     _cleanup_(buffer_clear) Buffer sql = { 0 };
     const Batch *file = merge->file;
     buffer_append_string(&sql, "INSERT INTO ");
-    duck_quote(&sql, merge->table->name);
+    sql_quote(&sql, merge->table->name);
     for (size_t i = 0; i < merge->table->column_count; i++) {
         buffer_append_string(&sql, i == 0 ? " (" : ", ");
         put_column(&sql, merge, i);
@@ -317,7 +317,7 @@ int duck_soft_delete(void *destination, const Table *table, int64_t before_us, i
     _cleanup_(buffer_clear) Buffer sql = { 0 };
     bool history = table->flags & TABLE_HISTORY, all = before_us == INT64_MAX;
     buffer_append_string(&sql, "UPDATE ");
-    duck_quote(&sql, table->name);
+    sql_quote(&sql, table->name);
     if (history)
         buffer_append_string(&sql, " SET \"" SYSTEM_COLUMN_END "\" = make_timestamptz($1), \"" SYSTEM_COLUMN_ACTIVE
                                    "\" = false WHERE \"" SYSTEM_COLUMN_ACTIVE "\"");
@@ -343,14 +343,14 @@ int duck_expire(void *destination, const Table *table, const char *key_before, c
     DuckDb *self = destination;
     _cleanup_(buffer_clear) Buffer sql = { 0 };
     buffer_append_string(&sql, "DELETE FROM ");
-    duck_quote(&sql, table->name);
+    sql_quote(&sql, table->name);
     for (size_t i = 0; i < table->column_count; i++)
         if (table->columns[i].flags & COLUMN_KEY) {
             buffer_append_string(&sql, " WHERE ");
-            duck_quote(&sql, table->columns[i].name.data);
+            sql_quote(&sql, table->columns[i].name.data);
         }
     buffer_append_string(&sql, " < $1 AND epoch_us(");
-    duck_quote(&sql, column);
+    sql_quote(&sql, column);
     buffer_append_string(&sql, ") < $2");
     const Parameter parameters[] = { TEXT_PARAMETER(key_before), INTEGER_PARAMETER(before_us) };
     now_dirty(duck_keyed(self, table->name));

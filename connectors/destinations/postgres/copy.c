@@ -89,7 +89,7 @@ static int copy_begin(Postgres *self, const Table *table, int operation, uint64_
         return -1;
     for (size_t i = 0; operation == OPERATION_INSERT && i < table->column_count; i++) {
         buffer_append_string(&sql, i == 0 ? " (" : ", ");
-        quote(&sql, table->columns[i].name.data);
+        sql_quote(&sql, table->columns[i].name.data);
     }
     if (operation == OPERATION_INSERT)
         buffer_append_string(&sql, sends_file(self, slot) ? ", " COLUMN_HASH ", " COLUMN_TIME ")" : ")");

@@ -75,7 +75,7 @@ static int create_stage(Postgres *self, const Table *table, PgTable *slot, int o
         if (!(stage->wanted[i] = is_wanted(table, i, operation)))
             continue;
         buffer_append_string(&sql, stage->column_count++ > 0 ? ", " : "");
-        quote(&sql, table->columns[i].name.data);
+        sql_quote(&sql, table->columns[i].name.data);
     }
     if (stage->mask_size > 0) {
         buffer_append_string(&sql, ", NULL::bytea AS " MASK);
@@ -122,9 +122,9 @@ static void put_key_equal(Buffer *sql, const Table *table)
         if (!(table->columns[i].flags & COLUMN_KEY) || is_start(table, i))
             continue;
         buffer_printf(sql, "%st.", separator);
-        quote(sql, table->columns[i].name.data);
+        sql_quote(sql, table->columns[i].name.data);
         buffer_append_string(sql, " = s.");
-        quote(sql, table->columns[i].name.data);
+        sql_quote(sql, table->columns[i].name.data);
         separator = " AND ";
     }
 }
@@ -136,7 +136,7 @@ static void put_columns(Buffer *sql, const Table *table, const char *prefix, uin
         if (flag && !(table->columns[i].flags & flag))
             continue;
         buffer_printf(sql, "%s%s", separator, prefix);
-        quote(sql, table->columns[i].name.data);
+        sql_quote(sql, table->columns[i].name.data);
         separator = ", ";
     }
 }
@@ -152,15 +152,15 @@ static void put_updated(Buffer *sql, const Table *table, const Stage *stage, siz
     const char *name = table->columns[i].name.data;
     if (!is_named(stage, i)) {
         buffer_append_string(sql, "t.");
-        quote(sql, name);
+        sql_quote(sql, name);
     } else if (!stage->mixed) {
         buffer_append_string(sql, "s.");
-        quote(sql, name);
+        sql_quote(sql, name);
     } else {
         buffer_printf(sql, "CASE WHEN pg_catalog.get_bit(s." MASK ", %zu) = 1 THEN s.", i);
-        quote(sql, name);
+        sql_quote(sql, name);
         buffer_append_string(sql, " ELSE t.");
-        quote(sql, name);
+        sql_quote(sql, name);
         buffer_append_string(sql, " END");
     }
 }
@@ -191,9 +191,9 @@ static int upsert(Postgres *self, const Table *table, const Stage *stage, Error 
         if (table->columns[i].flags & COLUMN_KEY)
             continue;
         buffer_append_string(&sql, set++ == 0 ? "UPDATE SET " : ", ");
-        quote(&sql, table->columns[i].name.data);
+        sql_quote(&sql, table->columns[i].name.data);
         buffer_append_string(&sql, " = EXCLUDED.");
-        quote(&sql, table->columns[i].name.data);
+        sql_quote(&sql, table->columns[i].name.data);
     }
     if (set == 0)
         buffer_append_string(&sql, "NOTHING");
@@ -210,7 +210,7 @@ static int update(Postgres *self, const Table *table, const Stage *stage, Error 
         if ((table->columns[i].flags & COLUMN_KEY) || !is_named(stage, i))
             continue;
         buffer_append_string(&sql, set++ == 0 ? " t SET " : ", ");
-        quote(&sql, table->columns[i].name.data);
+        sql_quote(&sql, table->columns[i].name.data);
         buffer_append_string(&sql, " = ");
         put_updated(&sql, table, stage, i);
     }
@@ -364,10 +364,10 @@ int postgres_expire(void *destination, const Table *table, const char *key_befor
     for (size_t i = 0; i < table->column_count; i++)
         if (table->columns[i].flags & COLUMN_KEY) {
             buffer_append_string(&sql, " WHERE ");
-            quote(&sql, table->columns[i].name.data);
+            sql_quote(&sql, table->columns[i].name.data);
         }
     buffer_append_string(&sql, " < $1 AND ");
-    quote(&sql, column);
+    sql_quote(&sql, column);
     buffer_append_string(&sql, " < ");
     put_instant(&sql, before_us);
     _cleanup_(freep) char *text = buffer_take_string(&sql);

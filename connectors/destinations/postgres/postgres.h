@@ -112,7 +112,6 @@ int postgres_fail(Postgres *self, const PGresult *result, const char *attempt, E
 /* Until the socket can be read, or with WRITE also written; at most until DEADLINE_MS of the monotonic clock (0: none).
  */
 int postgres_wait(Postgres *self, bool write, int64_t deadline_ms, Error *error);
-void quote(Buffer *sql, const char *name);                             /* "name" as an identifier */
 void quote_table(const Postgres *self, Buffer *sql, const char *name); /* "schema"."name" */
 /* Each %T of FORMAT is replaced by the quoted table NAME in our schema, each %S by the schema; the caller frees. */
 char *with_table(const Postgres *self, const char *format, const char *name);

@@ -74,7 +74,7 @@ static void put_create_index(const Postgres *self, Buffer *sql, const char *tabl
 {
     _cleanup_(freep) char *name = index_name(table, suffix);
     buffer_append_string(sql, "CREATE INDEX IF NOT EXISTS ");
-    quote(sql, name);
+    sql_quote(sql, name);
     buffer_append_string(sql, " ON ");
     quote_table(self, sql, table);
 }
@@ -96,7 +96,7 @@ static void put_key_index(const Postgres *self, Buffer *sql, const Table *table)
         if (!(table->columns[i].flags & COLUMN_KEY))
             continue;
         buffer_append_string(sql, before);
-        quote(sql, table->columns[i].name.data);
+        sql_quote(sql, table->columns[i].name.data);
         before = ", ";
     }
     buffer_append_string(sql, ")");

@@ -164,7 +164,7 @@ static void put_create(Postgres *self, Buffer *sql, const Table *table)
     for (size_t i = 0; i < table->column_count; i++) {
         const FrameColumn *column = &table->columns[i];
         buffer_append_string(sql, i == 0 ? " (" : ", ");
-        quote(sql, column->name.data);
+        sql_quote(sql, column->name.data);
         buffer_append_string(sql, " ");
         pg_type_put(sql, column->type, column->precision, column->scale);
     }
@@ -173,7 +173,7 @@ static void put_create(Postgres *self, Buffer *sql, const Table *table)
         if (!(table->columns[i].flags & COLUMN_KEY))
             continue;
         buffer_append_string(sql, keys++ == 0 ? ", PRIMARY KEY (" : ", ");
-        quote(sql, table->columns[i].name.data);
+        sql_quote(sql, table->columns[i].name.data);
     }
     buffer_append_string(sql, keys > 0 ? "))" : ")");
 }
@@ -230,14 +230,14 @@ static void put_widen(Postgres *self, Buffer *sql, const Table *table, const Sch
     buffer_append_string(sql, "ALTER TABLE ");
     quote_table(self, sql, table->name);
     buffer_append_string(sql, " ALTER COLUMN ");
-    quote(sql, column->name.data);
+    sql_quote(sql, column->name.data);
     buffer_append_string(sql, " TYPE ");
     pg_type_put(sql, column->type, column->precision, column->scale);
     buffer_append_string(sql, " USING (");
     for (const char *at = using; *at; at++) {
         bool alone = *at == 'C' && (at == using || strchr(" (", at[-1])) && (at[1] == '\0' || strchr(" :,)", at[1]));
         if (alone)
-            quote(sql, column->name.data);
+            sql_quote(sql, column->name.data);
         else
             buffer_append(sql, at, 1);
     }
@@ -250,7 +250,7 @@ static void put_add(Postgres *self, Buffer *sql, const Table *table, const Frame
     buffer_append_string(sql, "ALTER TABLE ");
     quote_table(self, sql, table->name);
     buffer_append_string(sql, " ADD COLUMN ");
-    quote(sql, column->name.data);
+    sql_quote(sql, column->name.data);
     buffer_append_string(sql, " ");
     pg_type_put(sql, column->type, column->precision, column->scale);
 }
@@ -327,7 +327,7 @@ static int rewrite_json(Postgres *self, const Table *table, const FrameColumn *c
     _cleanup_(buffer_clear) Buffer names = { 0 };
     quote_table(self, &names, table->name);
     _cleanup_(freep) char *t = buffer_take_string(&names);
-    quote(&names, column->name.data);
+    sql_quote(&names, column->name.data);
     _cleanup_(freep) char *c = buffer_take_string(&names);
     _cleanup_(freep) char *declare =
         xasprintf("DECLARE _wherry_rewrite NO SCROLL CURSOR FOR SELECT tableoid, ctid, %s FROM %s WHERE left(%s, 1) IN"

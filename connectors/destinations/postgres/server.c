@@ -376,22 +376,11 @@ int postgres_ddl(Postgres *self, const char *sql, const char *attempt, Error *er
 
 /* --- text of statements --- */
 
-void quote(Buffer *sql, const char *name)
-{
-    buffer_append(sql, "\"", 1);
-    for (const char *c = name; *c; c++) {
-        buffer_append(sql, c, 1);
-        if (*c == '"')
-            buffer_append(sql, c, 1);
-    }
-    buffer_append(sql, "\"", 1);
-}
-
 void quote_table(const Postgres *self, Buffer *sql, const char *name)
 {
-    quote(sql, self->schema);
+    sql_quote(sql, self->schema);
     buffer_append_string(sql, ".");
-    quote(sql, name);
+    sql_quote(sql, name);
 }
 
 char *with_table(const Postgres *self, const char *format, const char *name)
@@ -402,7 +391,7 @@ char *with_table(const Postgres *self, const char *format, const char *name)
             quote_table(self, &sql, name);
             at++;
         } else if (at[0] == '%' && at[1] == 'S') {
-            quote(&sql, self->schema);
+            sql_quote(&sql, self->schema);
             at++;
         } else {
             buffer_append(&sql, at, 1);

@@ -187,7 +187,7 @@ static int add_column(Postgres *self, const Table *table, size_t i, Error *error
     buffer_append_string(&sql, "ALTER TABLE ");
     quote_table(self, &sql, table->name);
     buffer_append_string(&sql, " ADD COLUMN ");
-    quote(&sql, column->name.data);
+    sql_quote(&sql, column->name.data);
     buffer_append_string(&sql, " ");
     pg_type_put(&sql, column->type, column->precision, column->scale);
     _cleanup_(freep) char *text = buffer_take_string(&sql);
@@ -234,7 +234,7 @@ static int create_table(Postgres *self, const Table *table, Error *error)
     quote_table(self, &sql, table->name);
     for (size_t i = 0; i < table->column_count; i++) {
         buffer_append_string(&sql, i == 0 ? " (" : ", ");
-        quote(&sql, table->columns[i].name.data);
+        sql_quote(&sql, table->columns[i].name.data);
         buffer_append_string(&sql, " ");
         pg_type_put(&sql, table->columns[i].type, table->columns[i].precision, table->columns[i].scale);
     }

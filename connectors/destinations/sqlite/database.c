@@ -453,14 +453,3 @@ int sqlite_execute(Sqlite *self, const char *sql, const char *attempt, Error *er
     int r = sqlite3_exec(self->database, sql, NULL, NULL, NULL);
     return r == SQLITE_OK ? 0 : sqlite_fail(self, r, attempt, error);
 }
-
-void sqlite_quote(Buffer *buffer, const char *name)
-{
-    buffer_append(buffer, "\"", 1);
-    for (const char *c = name; *c; c++) {
-        buffer_append(buffer, c, 1);
-        if (*c == '"')
-            buffer_append(buffer, c, 1);
-    }
-    buffer_append(buffer, "\"", 1);
-}

@@ -44,11 +44,11 @@ static void build_continue(Buffer *sql, const Keyed *keyed, const Table *table)
             continue;
         }
         buffer_printf(sql, "iif(?%zu, ?%zu, ", keyed->count + i + 1, i + 1);
-        sqlite_quote(sql, table->columns[i].name.data);
+        sql_quote(sql, table->columns[i].name.data);
         buffer_append_string(sql, ")");
     }
     buffer_append_string(sql, " FROM ");
-    sqlite_quote(sql, table->name);
+    sql_quote(sql, table->name);
     put_active(sql, keyed, table);
     put_began_before(sql, keyed);
     sqlite_put_on_conflict(sql, table);

@@ -91,7 +91,7 @@ void sqlite_put_where_key(Buffer *sql, const Keyed *keyed, const Table *table)
     for (size_t i = 0; i < keyed->count; i++)
         if (sqlite_is_key(keyed, table, i)) {
             buffer_append_string(sql, separator);
-            sqlite_quote(sql, table->columns[i].name.data);
+            sql_quote(sql, table->columns[i].name.data);
             buffer_printf(sql, " = ?%zu", i + 1);
             separator = " AND ";
         }
@@ -100,10 +100,10 @@ void sqlite_put_where_key(Buffer *sql, const Keyed *keyed, const Table *table)
 static void put_insert(Buffer *sql, const char *insert, const Table *table)
 {
     buffer_append_string(sql, insert);
-    sqlite_quote(sql, table->name);
+    sql_quote(sql, table->name);
     for (size_t i = 0; i < table->column_count; i++) {
         buffer_append_string(sql, i == 0 ? " (" : ", ");
-        sqlite_quote(sql, table->columns[i].name.data);
+        sql_quote(sql, table->columns[i].name.data);
     }
     buffer_append_string(sql, ")");
 }
@@ -119,16 +119,16 @@ void sqlite_put_on_conflict(Buffer *sql, const Table *table)
     for (size_t i = 0; i < table->column_count; i++)
         if (table->columns[i].flags & COLUMN_KEY) {
             buffer_append_string(sql, separator);
-            sqlite_quote(sql, table->columns[i].name.data);
+            sql_quote(sql, table->columns[i].name.data);
             separator = ", ";
         }
     separator = ") DO UPDATE SET ";
     for (size_t i = 0; i < table->column_count; i++)
         if (!(table->columns[i].flags & COLUMN_KEY)) {
             buffer_append_string(sql, separator);
-            sqlite_quote(sql, table->columns[i].name.data);
+            sql_quote(sql, table->columns[i].name.data);
             buffer_append_string(sql, " = excluded.");
-            sqlite_quote(sql, table->columns[i].name.data);
+            sql_quote(sql, table->columns[i].name.data);
             separator = ", ";
         }
     if (separator[0] == ')')
@@ -154,14 +154,14 @@ static void build_upsert(Buffer *sql, const Keyed *keyed, const Table *table)
 static void build_delete(Buffer *sql, const Keyed *keyed, const Table *table)
 {
     buffer_append_string(sql, "DELETE FROM ");
-    sqlite_quote(sql, table->name);
+    sql_quote(sql, table->name);
     sqlite_put_where_key(sql, keyed, table);
 }
 
 void sqlite_put_update(Buffer *sql, const Table *table)
 {
     buffer_append_string(sql, "UPDATE ");
-    sqlite_quote(sql, table->name);
+    sql_quote(sql, table->name);
     buffer_append_string(sql, " SET ");
 }
 
@@ -173,9 +173,9 @@ void sqlite_build_update_any(Buffer *sql, const Keyed *keyed, const Table *table
     for (size_t i = 0; i < keyed->count; i++)
         if (!(table->columns[i].flags & COLUMN_KEY)) {
             buffer_append_string(sql, separator);
-            sqlite_quote(sql, table->columns[i].name.data);
+            sql_quote(sql, table->columns[i].name.data);
             buffer_printf(sql, " = iif(?%zu, ?%zu, ", keyed->count + i + 1, i + 1);
-            sqlite_quote(sql, table->columns[i].name.data);
+            sql_quote(sql, table->columns[i].name.data);
             buffer_append_string(sql, ")");
             separator = ", ";
         }
@@ -190,7 +190,7 @@ static void build_update(Buffer *sql, const Keyed *keyed, const Table *table)
     for (size_t i = 0; i < keyed->count; i++)
         if (mask_has(keyed, i)) {
             buffer_append_string(sql, separator);
-            sqlite_quote(sql, table->columns[i].name.data);
+            sql_quote(sql, table->columns[i].name.data);
             buffer_printf(sql, " = ?%zu", i + 1);
             separator = ", ";
         }
@@ -451,14 +451,14 @@ int sqlite_expire(void *destination, const Table *table, const char *key_before,
     _cleanup_(sqlite_finalizep) sqlite3_stmt *statement = NULL;
     char before[TIMESTAMP_TEXT_MAX];
     buffer_append_string(&sql, "DELETE FROM ");
-    sqlite_quote(&sql, table->name);
+    sql_quote(&sql, table->name);
     for (size_t i = 0; i < table->column_count; i++)
         if (table->columns[i].flags & COLUMN_KEY) {
             buffer_append_string(&sql, " WHERE ");
-            sqlite_quote(&sql, table->columns[i].name.data);
+            sql_quote(&sql, table->columns[i].name.data);
         }
     buffer_append_string(&sql, " < ?1 AND rtrim(");
-    sqlite_quote(&sql, column);
+    sql_quote(&sql, column);
     buffer_append_string(&sql, ", 'Z') < ?2");
     _cleanup_(freep) char *text = buffer_take_string(&sql);
     if (sqlite_prepare(self, text, &statement, "delete old rows", error) < 0)

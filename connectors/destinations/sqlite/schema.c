@@ -35,7 +35,7 @@ int sqlite_ddl(Sqlite *self, const char *sql, const char *attempt, Error *error)
 static void put_column(Buffer *sql, const FrameColumn *column)
 {
     char declared[SQLITE_DECLARATION_MAX];
-    sqlite_quote(sql, column->name.data);
+    sql_quote(sql, column->name.data);
     buffer_append_string(sql, " ");
     buffer_append_string(sql, sqlite_declaration(column_kind(column), declared));
     if (column->flags & COLUMN_KEY)
@@ -46,7 +46,7 @@ static int create_table(Sqlite *self, const Table *table, Error *error)
 {
     _cleanup_(buffer_clear) Buffer sql = { 0 };
     buffer_append_string(&sql, "CREATE TABLE ");
-    sqlite_quote(&sql, table->name);
+    sql_quote(&sql, table->name);
     for (size_t i = 0; i < table->column_count; i++) {
         buffer_append_string(&sql, i == 0 ? " (" : ", ");
         put_column(&sql, &table->columns[i]);
@@ -55,7 +55,7 @@ static int create_table(Sqlite *self, const Table *table, Error *error)
     for (size_t i = 0; i < table->column_count; i++)
         if (table->columns[i].flags & COLUMN_KEY) {
             buffer_append_string(&sql, separator);
-            sqlite_quote(&sql, table->columns[i].name.data);
+            sql_quote(&sql, table->columns[i].name.data);
             separator = ", ";
         }
     if (strcmp(separator, ", ") != 0)
@@ -69,7 +69,7 @@ static int add_column(Sqlite *self, const Table *table, const FrameColumn *colum
 {
     _cleanup_(buffer_clear) Buffer sql = { 0 };
     buffer_append_string(&sql, "ALTER TABLE ");
-    sqlite_quote(&sql, table->name);
+    sql_quote(&sql, table->name);
     buffer_append_string(&sql, " ADD COLUMN ");
     put_column(&sql, column);
     _cleanup_(freep) char *text = buffer_take_string(&sql);
@@ -122,7 +122,7 @@ int sqlite_drop(void *destination, const char *name, Error *error)
     sqlite_table_forget(self, name);
     if (found) {
         buffer_append_string(&sql, "DROP TABLE ");
-        sqlite_quote(&sql, name);
+        sql_quote(&sql, name);
         _cleanup_(freep) char *text = buffer_take_string(&sql);
         if (sqlite_execute(self, text, "drop a table", error) < 0)
             return -1;

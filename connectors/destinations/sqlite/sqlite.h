@@ -84,8 +84,6 @@ int sqlite_prepare(Sqlite *self, const char *sql, sqlite3_stmt **ret, const char
 /* Steps a statement that returns no rows, or one row at most (*ret_row; NULL: none expected). */
 int sqlite_step(Sqlite *self, sqlite3_stmt *statement, bool *ret_row, const char *attempt, Error *error);
 bool sqlite_is_data_fault(int r); /* of a result code: what was written is at fault, and nothing else */
-/* "name" quoted as an identifier. */
-void sqlite_quote(Buffer *buffer, const char *name);
 
 static inline void sqlite_finalizep(sqlite3_stmt **statement)
 {

@@ -113,7 +113,7 @@ static void compare_column(Guard *guard, sqlite3_stmt *row)
 
 static void put_column(Buffer *sql, const char *name, const char *type)
 {
-    sqlite_quote(sql, name);
+    sql_quote(sql, name);
     buffer_append_string(sql, " ");
     buffer_append_string(sql, type);
 }
@@ -122,7 +122,7 @@ static int add_column(Sqlite *self, const Table *table, size_t i, Error *error)
 {
     _cleanup_(buffer_clear) Buffer sql = { 0 };
     buffer_append_string(&sql, "ALTER TABLE ");
-    sqlite_quote(&sql, table->name);
+    sql_quote(&sql, table->name);
     buffer_append_string(&sql, " ADD COLUMN ");
     put_column(&sql, table->columns[i].name.data, sql_type(table->columns[i].type));
     _cleanup_(freep) char *text = buffer_take_string(&sql);
@@ -200,7 +200,7 @@ static int create_table(Sqlite *self, const Table *table, Error *error)
     if (guard_may_create(self->writer, table, error) < 0)
         return -1;
     buffer_append_string(&sql, "CREATE TABLE ");
-    sqlite_quote(&sql, table->name);
+    sql_quote(&sql, table->name);
     buffer_append_string(&sql, " (\"" COLUMN_ID "\" INTEGER PRIMARY KEY, ");
     for (size_t i = 0; i < table->column_count; i++) {
         put_column(&sql, table->columns[i].name.data, sql_type(table->columns[i].type));
@@ -219,12 +219,12 @@ static int prepare_insert(Sqlite *self, const Table *table, SqliteTable *slot, E
     if (!slot->feed)
         return -1;
     buffer_append_string(&sql, feed_insert(slot->feed));
-    sqlite_quote(&sql, table->name);
+    sql_quote(&sql, table->name);
     for (size_t i = 0; i < count; i++) {
         buffer_append_string(&sql, i == 0 ? " (" : ", ");
-        sqlite_quote(&sql, i < table->column_count    ? table->columns[i].name.data
-                           : i == table->column_count ? COLUMN_HASH
-                                                      : COLUMN_TIME);
+        sql_quote(&sql, i < table->column_count    ? table->columns[i].name.data
+                        : i == table->column_count ? COLUMN_HASH
+                                                   : COLUMN_TIME);
     }
     buffer_append_string(&sql, ")");
     feed_put_select(&sql, slot->feed, ", ?1, ?2");
@@ -270,9 +270,9 @@ static int create_index(Sqlite *self, const char *table, Error *error)
     _cleanup_(buffer_clear) Buffer sql = { 0 };
     _cleanup_(freep) char *name = index_name(table, "source_file_hash");
     buffer_append_string(&sql, "CREATE INDEX IF NOT EXISTS ");
-    sqlite_quote(&sql, name);
+    sql_quote(&sql, name);
     buffer_append_string(&sql, " ON ");
-    sqlite_quote(&sql, table);
+    sql_quote(&sql, table);
     buffer_append_string(&sql, " (\"" COLUMN_HASH "\")");
     _cleanup_(freep) char *text = buffer_take_string(&sql);
     return sqlite_ddl(self, text, "build an index", error);
@@ -288,7 +288,7 @@ static int drop_index(Sqlite *self, const char *table, Error *error)
     if (!found)
         return 0;
     buffer_append_string(&sql, "DROP INDEX ");
-    sqlite_quote(&sql, name);
+    sql_quote(&sql, name);
     _cleanup_(freep) char *text = buffer_take_string(&sql);
     return sqlite_ddl(self, text, "drop an index", error);
 }
@@ -331,14 +331,14 @@ static int create_key_index(Sqlite *self, const Table *table, Error *error)
     if (found)
         return 0;
     buffer_append_string(&sql, "CREATE INDEX IF NOT EXISTS ");
-    sqlite_quote(&sql, name);
+    sql_quote(&sql, name);
     buffer_append_string(&sql, " ON ");
-    sqlite_quote(&sql, table->name);
+    sql_quote(&sql, table->name);
     const char *before = " (";
     for (size_t i = 0; i < table->column_count; i++)
         if (table->columns[i].flags & COLUMN_KEY) {
             buffer_append_string(&sql, before);
-            sqlite_quote(&sql, table->columns[i].name.data);
+            sql_quote(&sql, table->columns[i].name.data);
             before = ", ";
         }
     buffer_append_string(&sql, ")");
@@ -352,7 +352,7 @@ static int is_empty(Sqlite *self, const char *table, const char *but, bool *ret,
     _cleanup_(buffer_clear) Buffer sql = { 0 };
     _cleanup_(sqlite_finalizep) sqlite3_stmt *statement = NULL;
     buffer_append_string(&sql, "SELECT 1 FROM ");
-    sqlite_quote(&sql, table);
+    sql_quote(&sql, table);
     buffer_append_string(&sql, but ? " WHERE \"" COLUMN_HASH "\" <> ?1 LIMIT 1" : " LIMIT 1");
     _cleanup_(freep) char *text = buffer_take_string(&sql);
     bool row;
@@ -371,7 +371,7 @@ static int delete_rows(Sqlite *self, const char *table, const char *hash, Error 
     _cleanup_(buffer_clear) Buffer sql = { 0 };
     _cleanup_(sqlite_finalizep) sqlite3_stmt *statement = NULL;
     buffer_append_string(&sql, "DELETE FROM ");
-    sqlite_quote(&sql, table);
+    sql_quote(&sql, table);
     if (hash)
         buffer_append_string(&sql, " WHERE \"" COLUMN_HASH "\" = ?1");
     _cleanup_(freep) char *text = buffer_take_string(&sql);

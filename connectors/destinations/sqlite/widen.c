@@ -301,11 +301,11 @@ static void put_converted(Buffer *sql, const FrameColumn *from, const FrameColum
 {
     char declared[SQLITE_DECLARATION_MAX];
     if (!to) {
-        sqlite_quote(sql, from->name.data);
+        sql_quote(sql, from->name.data);
         return;
     }
     buffer_append_string(sql, "wherry_convert(");
-    sqlite_quote(sql, from->name.data);
+    sql_quote(sql, from->name.data);
     buffer_printf(sql, ", '%s'", sqlite_declaration(column_kind(from), declared));
     buffer_printf(sql, ", '%s')", sqlite_declaration(column_kind(to), declared));
 }
@@ -318,14 +318,14 @@ static char *copy_statement(const Widening *widening)
     buffer_append_string(&sql, "INSERT INTO \"" NEW_TABLE "\"");
     for (size_t i = 0; i < live->column_count; i++) {
         buffer_append_string(&sql, i == 0 ? " (" : ", ");
-        sqlite_quote(&sql, live->columns[i].name.data);
+        sql_quote(&sql, live->columns[i].name.data);
     }
     for (size_t i = 0; i < live->column_count; i++) {
         buffer_append_string(&sql, i == 0 ? ") SELECT " : ", ");
         put_converted(&sql, &live->columns[i], widening->to[i]);
     }
     buffer_append_string(&sql, " FROM ");
-    sqlite_quote(&sql, live->name);
+    sql_quote(&sql, live->name);
     const char *separator = " ORDER BY ";
     for (size_t i = 0; widening->key && i < live->column_count; i++)
         if (live->columns[i].flags & COLUMN_KEY) {
@@ -339,9 +339,9 @@ static int replace_table(Sqlite *self, const char *name, Error *error)
 {
     _cleanup_(buffer_clear) Buffer drop = { 0 }, rename = { 0 };
     buffer_append_string(&drop, "DROP TABLE ");
-    sqlite_quote(&drop, name);
+    sql_quote(&drop, name);
     buffer_append_string(&rename, "ALTER TABLE \"" NEW_TABLE "\" RENAME TO ");
-    sqlite_quote(&rename, name);
+    sql_quote(&rename, name);
     _cleanup_(freep) char *drop_text = buffer_take_string(&drop), *rename_text = buffer_take_string(&rename);
     if (sqlite_ddl(self, drop_text, "widen a column", error) < 0)
         return -1;
