@@ -1,20 +1,16 @@
-/*
- * The keys of a SQLite destination. `url` is SQLAlchemy's form, which Filedge's pipeline files use: three slashes and a
- * relative path, four and an absolute one. `path` says the same plainly.
- */
-#include <limits.h>
+/* The keys of a SQLite destination. */
 #include <string.h>
 #include <strings.h>
 
-#include "lib/basics/buffer.h"
-#include "lib/basics/path.h"
-#include "lib/formats/key.h"
+#include "connectors/destinations/database-file.h"
 
 extern const ConnectorKeys destination_sqlite_keys;
 
 #define SQLITE_COLUMNS_MAX 1997 /* SQLITE_MAX_COLUMN is 2000; three are ours */
-#define URL_PREFIX "sqlite:///"
 
+static const DatabaseFile file = { .type = "sqlite",
+                                   .suffix = ".db",
+                                   .missing = "\"url\": the database, such as sqlite:////var/lib/wherry/data.db" };
 static const char *const journal_modes[] = { "wal", "truncate", NULL };
 static const char *const zero[] = { "0", NULL };
 
@@ -37,50 +33,6 @@ static const Key own_keys[] = {
     { 0 }
 };
 
-/* The path in URL, or NULL after a problem. */
-static const char *url_path(const json_t *value, KeyReport *report)
-{
-    const char *url = json_string_value(value), *at = "destination.url";
-    if (!url) {
-        if (json_is_object(value))
-            key_problem(report, at, "the url of a sqlite destination holds no secret: write it out");
-        return NULL;
-    }
-    const char *path = url + strlen(URL_PREFIX);
-    if (strcmp(url, "sqlite://") == 0 || strcmp(url, URL_PREFIX) == 0 || strstr(url, ":memory:"))
-        key_problem(report, at, "a database in memory is gone when the sync ends; name a file");
-    else if (strncmp(url, URL_PREFIX, strlen(URL_PREFIX)) != 0)
-        key_problem(report, at, "the url of a sqlite destination is sqlite:///relative.db or sqlite:////absolute.db");
-    else if (strchr(path, '?'))
-        key_problem(report, at, "parameters after \"?\" are not supported; leave them out");
-    else
-        return path;
-    return NULL;
-}
-
-static void complete_path(json_t *destination, KeyReport *report)
-{
-    const json_t *url = json_object_get(destination, "url"), *path = json_object_get(destination, "path");
-    if (url && path) {
-        key_problem(report, "destination.path", "\"path\" and \"url\" name the database twice; keep one");
-    } else if (url) {
-        const char *relative = url_path(url, report);
-        char *absolute = relative ? path_join(report->folder, relative) : NULL;
-        json_object_set_new(destination, "path", absolute ? json_string(absolute) : json_null());
-        free(absolute);
-    } else if (!path) {
-        key_problem(report, "destination",
-                    "missing key \"url\": the database, such as sqlite:////var/lib/wherry/data.db");
-    }
-    json_object_del(destination, "url");
-    const char *file = json_string_value(json_object_get(destination, "path"));
-    const char *at = url ? "destination.url" : "destination.path";
-    if (file && file[strlen(file) - 1] == '/')
-        key_problem(report, at, "the database is a file, not a folder");
-    else if (file && strlen(file) >= PATH_MAX)
-        key_problem(report, at, "longer than a path may be (%d bytes)", PATH_MAX - 1);
-}
-
 static bool begins_with(const char *text, const char *prefix)
 {
     return text && strncasecmp(text, prefix, strlen(prefix)) == 0;
@@ -102,7 +54,7 @@ static void complete(json_t *connection, KeyReport *report)
     json_t *destination = json_object_get(connection, "destination");
     const char *schema = json_string_value(json_object_get(destination, "schema"));
     if (json_is_object(destination))
-        complete_path(destination, report);
+        database_file_complete(&file, destination, report);
     check_schema(schema, report);
     if (!schema && begins_with(table, "sqlite_"))
         key_problem(report, "dest_table",
@@ -112,11 +64,6 @@ static void complete(json_t *connection, KeyReport *report)
                     SQLITE_COLUMNS_MAX);
 }
 
-static const char *database_path(const json_t *connection)
-{
-    return json_string_value(json_object_get(json_object_get(connection, "destination"), "path"));
-}
-
 const ConnectorKeys destination_sqlite_keys = {
-    .type = "sqlite", .local = true, .own = own_keys, .complete = complete, .database_path = database_path
+    .type = "sqlite", .local = true, .own = own_keys, .complete = complete, .database_path = database_file_path
 };
