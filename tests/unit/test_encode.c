@@ -190,7 +190,8 @@ static void test_dates_and_times(void **state)
           "! is before 4714-11-24 BC, where PostgreSQL's calendar begins");
     check(&time, moment(946684800, 0), "000000080000000000000000");
     check(&time, moment(946684799, 999999000), "00000008ffffffffffffffff");
-    check(&time, moment(0, 1), "! has more than 6 digits of a second, and PostgreSQL keeps 6; a string column holds it");
+    check(&time, moment(0, 1),
+          "! has more than 6 digits of a second, and PostgreSQL keeps 6; a string column holds it");
     check(&time, moment(-210866803200, 0), "00000008fd0f7cc1411fa000");
     check(&time, moment(-210866803201, 999999000), CALENDAR);
     check(&time, moment(9224318015999, 999999000), "000000087fffff5bb3b29fff");
