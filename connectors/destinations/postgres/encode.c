@@ -214,8 +214,7 @@ static const char *put_text(Buffer *buffer, const PgColumn *column, const char *
     if (memchr(data, '\0', n)) {
         if (column->strip_nul && column->key)
             return "holds a NUL character, which PostgreSQL's text cannot; in a key strip_nul does not leave it out, "
-                   "since "
-                   "two keys could become one";
+                   "since two keys could become one";
         if (column->strip_nul)
             return put_without_nul(buffer, data, n);
         return "holds a NUL character, which PostgreSQL's text cannot; set strip_nul: true to leave it out";
