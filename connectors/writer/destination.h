@@ -199,10 +199,10 @@ typedef struct Destination {
      * leaves COLUMN_SYNCED; with history ends the active ones at AT_US. */
     int (*soft_delete)(void *destination, const Table *table, int64_t before_us, int64_t at_us, Error *error);
     int (*drop)(void *destination, const char *name, Error *error); /* where it is there; its marks, too */
-    /* Removes for good the rows of TABLE whose key, one column of STRING, is less than KEY_BEFORE and whose COLUMN, of
-     * UTC_DATETIME, is before BEFORE_US. */
-    int (*expire)(void *destination, const Table *table, const char *key_before, const char *column, int64_t before_us,
-                  Error *error);
+    /* Removes for good the rows of TABLE whose KEY, its one column of the key and a STRING, is less than KEY_BEFORE,
+     * and whose COLUMN, of UTC_DATETIME, is before BEFORE_US. */
+    int (*expire)(void *destination, const Table *table, const char *key, const char *key_before, const char *column,
+                  int64_t before_us, Error *error);
 
     int (*commit)(void *destination, const Batch *batch, Error *error);
     void (*abort)(void *destination);

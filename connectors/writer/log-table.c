@@ -204,12 +204,6 @@ static int make_table(Writer *writer, Error *error)
 
 /* --- rows --- */
 
-static Value instant(int64_t us)
-{
-    return (Value){ .tag = VALUE_TIMESTAMP,
-                    .timestamp = { .seconds = us / 1000000, .nanos = (uint32_t)(us % 1000000) * 1000, .offset = 0 } };
-}
-
 static Value text_value(const char *data, size_t length)
 {
     return (Value){ .tag = VALUE_STRING, .text = { data, (uint32_t)length } };
@@ -239,13 +233,13 @@ static int put_row(Writer *writer, uint64_t number, const LineHead *head, const 
     const char *connection = writer->rules.connection;
     Value values[_LOG_COLUMN_MAX] = {
         [LOG_ID] = text_value(id, strlen(id)),
-        [LOG_EVENT_TIME] = instant(head->time_us),
+        [LOG_EVENT_TIME] = value_instant(head->time_us),
         [LOG_CONNECTION_ID] = text_value(connection, strlen(connection)),
         [LOG_SYNC_ID] = text_value(writer->run_id, strlen(writer->run_id)),
         [LOG_LEVEL] = text_value(texts, head->level),
         [LOG_MESSAGE_ORIGIN] = text_value(texts + head->level, head->origin),
         [LOG_MESSAGE] = text_value(texts + head->level + head->origin, head->message),
-        [LOG_SYNCED] = instant(log->batch.started_us),
+        [LOG_SYNCED] = value_instant(log->batch.started_us),
     };
     for (size_t i = 0; i < log->table.column_count; i++) {
         Value value = { .tag = VALUE_NULL };
@@ -313,8 +307,8 @@ static int delete_old(Writer *writer, Error *error)
     uint64_t ms = (uint64_t)(before_us / 1000);
     _cleanup_(freep) char *key =
         xasprintf("%08llx-%04llx", (unsigned long long)(ms >> 16), (unsigned long long)(ms & 0xffff));
-    return writer->destination->expire(writer->handle, &log->table, key,
-                                       log->table.columns[log->places[LOG_EVENT_TIME]].name.data, before_us, error);
+    return writer->destination->expire(writer->handle, &log->table, log_columns[LOG_ID].name, key,
+                                       log_columns[LOG_EVENT_TIME].name, before_us, error);
 }
 
 static int begin(Writer *writer, Error *error)

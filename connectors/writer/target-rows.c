@@ -103,17 +103,6 @@ int target_rows(Target *target, const Table *stream, const Frame *rows, uint64_t
 
 /* --- flushing --- */
 
-static Value instant_value(int64_t us)
-{
-    int64_t seconds = us / 1000000, rest = us % 1000000;
-    if (rest < 0) {
-        rest += 1000000;
-        seconds--;
-    }
-    return (Value){ .tag = VALUE_TIMESTAMP,
-                    .timestamp = { .seconds = seconds, .nanos = (uint32_t)rest * 1000, .offset = 0 } };
-}
-
 static Value boolean_value(bool value)
 {
     return (Value){ .tag = value ? VALUE_TRUE : VALUE_FALSE };
@@ -128,7 +117,7 @@ static Value end_of_time(void)
 
 static void set_history(Target *target, const CoalescedRow *row, Operation operation, const Batch *batch)
 {
-    Value now = instant_value(batch->started_us);
+    Value now = value_instant(batch->started_us);
     target->columns[target->start].value = now;
     target->columns[target->end].value = (Value){ .tag = VALUE_ABSENT };
     target->columns[target->active].value = (Value){ .tag = VALUE_ABSENT };
@@ -171,7 +160,7 @@ static void load_row(Target *target, const CoalescedRow *row, Operation operatio
         if (value->tag == VALUE_ABSENT)
             value->tag = absent;
     }
-    target->columns[target->synced].value = instant_value(batch->started_us);
+    target->columns[target->synced].value = value_instant(batch->started_us);
     if (target->rules->history)
         set_history(target, row, operation, batch);
     else

@@ -63,3 +63,14 @@ bool column_type_accepts(ColumnType type, ValueTag tag)
     }
     return false;
 }
+
+Value value_instant(int64_t us)
+{
+    int64_t seconds = us / 1000000, rest = us % 1000000;
+    if (rest < 0) {
+        rest += 1000000;
+        seconds--;
+    }
+    return (Value){ .tag = VALUE_TIMESTAMP,
+                    .timestamp = { .seconds = seconds, .nanos = (uint32_t)rest * 1000, .offset = 0 } };
+}

@@ -62,3 +62,5 @@ typedef struct Value {
 
 /* Whether a column of TYPE may hold a value of TAG (NULL and ABSENT always). */
 bool column_type_accepts(ColumnType type, ValueTag tag);
+/* US microseconds after 1970 began, or before; in UTC. */
+Value value_instant(int64_t us);

@@ -83,7 +83,7 @@ typedef struct DuckDb {
     uint64_t sequence, epoch; /* of it, as last seen */
 
     const Batch *batch;               /* of files: the one that is open */
-    bool log;                         /* the open batch is lines of the log */
+    bool deferred;                    /* rows of the open batch are merged at the end of their file (cdc) */
     char file_hash[SHA256_TEXT_SIZE]; /* its file's: sinks point to it */
     Sink *sinks;                      /* of tables of files, by id */
     size_t sink_count;

@@ -39,6 +39,6 @@ int duck_stage(DuckDb *self, const Table *table, const Frame *rows, uint64_t fir
 int duck_merge(void *destination, const Table *table, Error *error);
 /* The end of a file of changes: what was staged since its begin is merged. */
 int duck_merge_file(DuckDb *self, const Batch *batch, Error *error);
-int duck_expire(void *destination, const Table *table, const char *key_before, const char *column, int64_t before_us,
-                Error *error);
+int duck_expire(void *destination, const Table *table, const char *key, const char *key_before, const char *column,
+                int64_t before_us, Error *error);
 int duck_soft_delete(void *destination, const Table *table, int64_t before_us, int64_t at_us, Error *error);

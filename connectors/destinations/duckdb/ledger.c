@@ -152,7 +152,7 @@ static int make_own_tables(DuckDb *self, Error *error)
 int duck_begin(void *destination, const Batch *batch, Error *error)
 {
     DuckDb *self = destination;
-    self->log = batch->log;
+    self->deferred = self->cdc && !batch->log;
     self->owner = batch->log ? LOG_TABLE_OWNER : self->connection_name;
     if (!self->connection && duck_open_database(self, true, error) < 0)
         return -1;
@@ -259,15 +259,13 @@ static int write_file(DuckDb *self, const Batch *batch, int64_t now_us, Error *e
 /* That COMMIT did not fail is not enough. */
 static int verify_commit(DuckDb *self, const Batch *batch, Error *error)
 {
-    StateRow row = { 0 };
-    if (!batch->log && read_row(self, &row, NULL, error) < 0)
+    StateRow row;
+    if (read_row(self, &row, NULL, error) < 0)
         return -1;
-    if (!batch->log && (!row.found || row.sequence != batch->sequence || row.epoch != batch->epoch))
+    if (!row.found || row.sequence != batch->sequence || row.epoch != batch->epoch)
         return error_set(error, ERROR_TEMPORARY,
                          "database \"%s\": DuckDB has rolled the transaction back, though it did not say so",
                          self->path);
-    if (fsync(self->folder_fd) < 0 && errno != EINVAL)
-        return error_set_errno(error, ERROR_TEMPORARY, errno, "cannot write folder \"%s\" to disk", self->folder);
     return 0;
 }
 
@@ -286,8 +284,10 @@ int duck_commit(void *destination, const Batch *batch, Error *error)
     if (duck_execute(self, "COMMIT", "commit", error) < 0)
         return -1;
     self->in_transaction = self->schema_made = false;
-    if (verify_commit(self, batch, error) < 0)
+    if (!batch->log && verify_commit(self, batch, error) < 0)
         return -1;
+    if (fsync(self->folder_fd) < 0 && errno != EINVAL)
+        return error_set_errno(error, ERROR_TEMPORARY, errno, "cannot write folder \"%s\" to disk", self->folder);
     duck_keyed_committed(self);
     if (batch->log)
         return 0;

@@ -84,7 +84,7 @@ int duck_stage(DuckDb *self, const Table *table, const Frame *rows, uint64_t fir
     Operation operation = rows->rows.operation;
     if (!keyed->staged[operation] && open_stage(self, keyed, table, operation, error) < 0)
         return -1;
-    if (self->cdc && !self->log && keyed->current.column_count == 0)
+    if (self->deferred && keyed->current.column_count == 0)
         keyed->current = table_copy(table);
     return sink_rows(self, &keyed->sinks[operation], table, rows, first_row, error);
 }
@@ -285,7 +285,7 @@ int duck_merge(void *destination, const Table *table, Error *error)
 {
     DuckDb *self = destination;
     KeyedTable *keyed = duck_keyed(self, table->name);
-    if (self->cdc && !self->log)
+    if (self->deferred)
         return 0; /* it waits for the end of the file */
     Merge merge = { .self = self, .table = table, .history = table->flags & TABLE_HISTORY, .start = SIZE_MAX };
     if (merge.history)
@@ -300,7 +300,7 @@ int duck_merge(void *destination, const Table *table, Error *error)
 int duck_merge_file(DuckDb *self, const Batch *batch, Error *error)
 {
     static const Operation order[] = { OPERATION_DELETE, OPERATION_INSERT };
-    for (size_t i = 0; self->cdc && i < self->keyed_count; i++) {
+    for (size_t i = 0; self->deferred && i < self->keyed_count; i++) {
         KeyedTable *keyed = self->keyed[i];
         Merge merge = { .self = self, .table = &keyed->current, .start = SIZE_MAX, .file = batch };
         for (size_t k = 0; k < ELEMENTSOF(order); k++)
@@ -337,18 +337,15 @@ int duck_soft_delete(void *destination, const Table *table, int64_t before_us, i
     return duck_run(self, text, parameters, count, NULL, "truncate a table", error);
 }
 
-int duck_expire(void *destination, const Table *table, const char *key_before, const char *column, int64_t before_us,
-                Error *error)
+int duck_expire(void *destination, const Table *table, const char *key, const char *key_before, const char *column,
+                int64_t before_us, Error *error)
 {
     DuckDb *self = destination;
     _cleanup_(buffer_clear) Buffer sql = { 0 };
     buffer_append_string(&sql, "DELETE FROM ");
     sql_quote(&sql, table->name);
-    for (size_t i = 0; i < table->column_count; i++)
-        if (table->columns[i].flags & COLUMN_KEY) {
-            buffer_append_string(&sql, " WHERE ");
-            sql_quote(&sql, table->columns[i].name.data);
-        }
+    buffer_append_string(&sql, " WHERE ");
+    sql_quote(&sql, key);
     buffer_append_string(&sql, " < $1 AND epoch_us(");
     sql_quote(&sql, column);
     buffer_append_string(&sql, ") < $2");

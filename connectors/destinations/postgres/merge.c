@@ -352,7 +352,7 @@ int postgres_soft_delete(void *destination, const Table *table, int64_t before_u
     return run(self, &sql, error);
 }
 
-int postgres_expire(void *destination, const Table *table, const char *key_before, const char *column,
+int postgres_expire(void *destination, const Table *table, const char *key, const char *key_before, const char *column,
                     int64_t before_us, Error *error)
 {
     Postgres *self = destination;
@@ -361,11 +361,8 @@ int postgres_expire(void *destination, const Table *table, const char *key_befor
         return -1;
     buffer_append_string(&sql, "DELETE FROM ");
     quote_table(self, &sql, table->name);
-    for (size_t i = 0; i < table->column_count; i++)
-        if (table->columns[i].flags & COLUMN_KEY) {
-            buffer_append_string(&sql, " WHERE ");
-            sql_quote(&sql, table->columns[i].name.data);
-        }
+    buffer_append_string(&sql, " WHERE ");
+    sql_quote(&sql, key);
     buffer_append_string(&sql, " < $1 AND ");
     sql_quote(&sql, column);
     buffer_append_string(&sql, " < ");

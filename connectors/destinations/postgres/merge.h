@@ -26,7 +26,7 @@ int postgres_table_for_rows(Postgres *self, const Table *table, Error *error);
 /* Makes what OPERATION's rows are staged in, and appends its name and columns for COPY. */
 int postgres_stage(Postgres *self, const Table *table, PgTable *slot, int operation, Buffer *sql, Error *error);
 int postgres_merge(void *destination, const Table *table, Error *error);
-int postgres_expire(void *destination, const Table *table, const char *key_before, const char *column,
+int postgres_expire(void *destination, const Table *table, const char *key, const char *key_before, const char *column,
                     int64_t before_us, Error *error);
 int postgres_soft_delete(void *destination, const Table *table, int64_t before_us, int64_t at_us, Error *error);
 

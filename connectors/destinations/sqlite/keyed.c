@@ -443,8 +443,8 @@ int sqlite_soft_delete(void *destination, const Table *table, int64_t before_us,
     return r;
 }
 
-int sqlite_expire(void *destination, const Table *table, const char *key_before, const char *column, int64_t before_us,
-                  Error *error)
+int sqlite_expire(void *destination, const Table *table, const char *key, const char *key_before, const char *column,
+                  int64_t before_us, Error *error)
 {
     Sqlite *self = destination;
     _cleanup_(buffer_clear) Buffer sql = { 0 };
@@ -452,11 +452,8 @@ int sqlite_expire(void *destination, const Table *table, const char *key_before,
     char before[TIMESTAMP_TEXT_MAX];
     buffer_append_string(&sql, "DELETE FROM ");
     sql_quote(&sql, table->name);
-    for (size_t i = 0; i < table->column_count; i++)
-        if (table->columns[i].flags & COLUMN_KEY) {
-            buffer_append_string(&sql, " WHERE ");
-            sql_quote(&sql, table->columns[i].name.data);
-        }
+    buffer_append_string(&sql, " WHERE ");
+    sql_quote(&sql, key);
     buffer_append_string(&sql, " < ?1 AND rtrim(");
     sql_quote(&sql, column);
     buffer_append_string(&sql, ", 'Z') < ?2");

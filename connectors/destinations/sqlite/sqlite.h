@@ -145,8 +145,8 @@ int sqlite_register_functions(Sqlite *self, Error *error);
 /* --- keyed.c --- */
 int sqlite_write_keyed(Sqlite *self, const Table *table, const Frame *rows, uint64_t first_row, Error *error);
 int sqlite_merge(void *destination, const Table *table, Error *error);
-int sqlite_expire(void *destination, const Table *table, const char *key_before, const char *column, int64_t before_us,
-                  Error *error);
+int sqlite_expire(void *destination, const Table *table, const char *key, const char *key_before, const char *column,
+                  int64_t before_us, Error *error);
 int sqlite_soft_delete(void *destination, const Table *table, int64_t before_us, int64_t at_us, Error *error);
 Keyed *sqlite_keyed_free(Keyed *keyed); /* NULL is fine; NULL */
 /* As a column of TYPE keeps it: an instant in UTC with Z. At most TIMESTAMP_TEXT_MAX bytes, no NUL; the length. */
