@@ -88,6 +88,13 @@ void guard_differs_in_type(Guard *guard, GuardPlace place, size_t i, const char 
     guard_differs(guard, "column \"%s\" is %s there, %s here", name, *type ? type : "without a type", here);
 }
 
+void guard_collates(Guard *guard, size_t i, const char *name, const char *collation)
+{
+    if (collation && *collation && (guard->table->columns[i].flags & COLUMN_KEY))
+        guard_differs(guard, "column \"%s\" is a key, and by its collation \"%s\" there texts that differ can be equal",
+                      name, collation);
+}
+
 static void find_missing(Guard *guard)
 {
     const GuardRules *rules = guard->rules;

@@ -44,6 +44,9 @@ GuardPlace guard_find(Guard *guard, const char *name, const char *type, size_t *
 /* What GUARD_TABLE or GUARD_OWN is there has another type than it should. */
 void guard_differs_in_type(Guard *guard, GuardPlace place, size_t i, const char *name, const char *type);
 void guard_differs(Guard *guard, const char *format, ...) _public_printf_(2, 3);
+/* The table's column I is compared there by COLLATION, which takes texts that differ for one (NULL or "": it does not).
+ * Of a key that is a difference: of two keys that become one the last would stay alone. */
+void guard_collates(Guard *guard, size_t i, const char *name, const char *collation);
 /* After the last column: where `on_schema_change` allows it and nothing else differs, each column that is missing, in
  * *RET, as one that the caller adds, NULL for the rows that are there. False: no more. */
 bool guard_next_to_add(Guard *guard, Writer *writer, size_t *ret);

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import sqlite3
 
 import postgres
@@ -225,6 +226,29 @@ def test_a_bad_change_fails_its_file_and_loses_nothing(changes, rows, expected):
     assert run["outcome"] == "failed"
     assert run["error"] == f"1.ndjson: {expected}"
     assert table(changes) == {("a", 1): ("1", "before", None)}
+
+
+def test_keys_that_the_destination_takes_for_one(changes):
+    """By a collation of the column, which somebody else declared: of two keys one would be lost."""
+    changes.drop("a.ndjson", lines([change("a", 1, 1, "c", v="x")]))
+    assert sync(changes)["outcome"] == "succeeded"
+    store = changes.store
+    if isinstance(store, Postgres):
+        store.execute(
+            "CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+            "ALTER TABLE changes ALTER key TYPE text COLLATE loose, ALTER v TYPE text COLLATE loose",
+        )
+    else:
+        ((sql,),) = store.query("SELECT sql FROM sqlite_schema WHERE name = 'changes'")
+        loose = sql.replace('"key" TEXT', '"key" TEXT COLLATE loose').replace('"v" TEXT', '"v" TEXT COLLATE loose')
+        store.execute("DROP TABLE changes", loose.replace("loose", "NOCASE"))
+    changes.drop("b.ndjson", lines([change("A", 1, 2, "c", v="y"), change("b", 1, 2, "c", v="y")]))
+    run = sync(changes)
+    assert run["outcome"] == "failed" and re.search(
+        'has other columns than the configuration: column "key" is a key, and by its collation "(loose|NOCASE)" there '
+        "texts that differ can be equal; change one of them, or choose another table$",
+        run["error"],
+    ), run
 
 
 def test_csv_by_name_and_by_position(changes):

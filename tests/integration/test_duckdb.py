@@ -442,6 +442,24 @@ def test_a_large_file_of_changes(wherry, database, made):
     assert found == {key: (*row, hashes[key]) for key, row in rows.items()}
 
 
+def test_a_file_of_changes_whose_keys_the_library_takes_for_one(wherry, database):
+    execute(
+        database,
+        "CREATE TABLE orders (id VARCHAR COLLATE nocase, seq BIGINT, note VARCHAR COLLATE nocase,"
+        " _source_file_hash VARCHAR NOT NULL, _ingested_at TIMESTAMP NOT NULL)",
+    )
+    wherry.pipeline("orders", orders(wherry, database, **CHANGES))
+    wherry.start()
+    wherry.drop("a.csv", "op,seq,id,note\nI,1,a,x\nI,2,A,y\n")
+    assert (
+        'has other columns than the configuration: column "id" is a key, and by its collation "nocase" there texts that '
+        "differ can be equal; change one of them" in wherry.sync(status=1)["error"]
+    )
+    execute(database, 'ALTER TABLE orders ALTER id TYPE VARCHAR COLLATE "C"')
+    wherry.sync()
+    assert query(database, "SELECT id, note FROM orders ORDER BY 1") == [("A", "y"), ("a", "x")]
+
+
 def test_a_file_of_changes_that_a_column_cannot_hold(wherry, database):
     """The error names the row, though rows are written at the end of the file; what was staged is gone with it."""
     execute(

@@ -151,7 +151,7 @@ def test_a_table_keeps_what_others_gave_it(stream, dirty):
         stream.database,
         "CREATE SEQUENCE numbers",
         f"CREATE TABLE t (id INTEGER PRIMARY KEY, note VARCHAR UNIQUE CHECK (note <> 'a;b'), n SMALLINT,"
-        f" d INTEGER DEFAULT nextval('numbers') + 5, {SYSTEM})",
+        f" d INTEGER DEFAULT nextval('numbers') + 5, \"of \"\"others\" VARCHAR COLLATE nocase DEFAULT 'None', {SYSTEM})",
         'CREATE INDEX "by;n" ON t(n)',
         "COMMENT ON TABLE t IS 'it''s mine'",
         "COMMENT ON COLUMN t.n IS 'small'",
@@ -161,6 +161,7 @@ def test_a_table_keeps_what_others_gave_it(stream, dirty):
         "SELECT index_name FROM duckdb_indexes() WHERE table_name = 't'",
         "SELECT comment FROM duckdb_tables() WHERE table_name = 't'",
         "SELECT column_name, column_default, comment FROM duckdb_columns() WHERE table_name = 't' ORDER BY column_index",
+        "SELECT sql LIKE '%VARCHAR COLLATE nocase%' FROM duckdb_tables() WHERE table_name = 't'",
     )
     before = [query(stream.database, sql) for sql in facts]
 
@@ -195,6 +196,27 @@ def test_a_table_that_others_refer_to(stream):
     assert (
         'cannot change a table: Could not drop the table because this table is main key table of the table "r"' in error
     )
+
+
+@pytest.mark.parametrize("name", ["id", "a (b), c", 'in "quotes"'])
+def test_keys_that_the_library_takes_for_one(stream, name):
+    quoted = '"' + name.replace('"', '""') + '"'
+    execute(
+        stream.database,
+        f"CREATE TABLE t (other VARCHAR COLLATE noaccent, {quoted} VARCHAR COLLATE nocase.noaccent PRIMARY KEY, {SYSTEM})",
+    )
+    columns = frames.table("t", [(name, "string", frames.KEY), ("other", "string")])
+    error = stream(columns, frames.rows([["a", "x"]], operation="upsert"), status=1)
+    assert (
+        f'column "{name}" is part of the key, and by its collation "nocase.noaccent" texts that differ can be equal; '
+        "declare it without one, or choose another table" in error
+    )
+    execute(
+        stream.database,
+        f"CREATE OR REPLACE TABLE t (other VARCHAR COLLATE noaccent, {quoted} VARCHAR PRIMARY KEY, {SYSTEM})",
+    )
+    stream(columns, frames.rows([["a", "x"], ["A", "x"]], operation="upsert"))
+    assert query(stream.database, f"SELECT {quoted}, other FROM t ORDER BY 1") == [("A", "x"), ("a", "x")]
 
 
 def test_a_table_that_was_dropped_leaves_no_marks(stream):

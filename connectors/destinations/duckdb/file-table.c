@@ -83,7 +83,7 @@ static bool own_type_fits(size_t own, const char *there)
            (own == OWN_TIME && strcmp(there, "TIMESTAMP WITH TIME ZONE") == 0);
 }
 
-static void compare_column(Guard *guard, const char *name, const char *type, bool has_default)
+static void compare_column(Guard *guard, const char *name, const char *type, bool has_default, const char *collation)
 {
     size_t i;
     GuardPlace place = guard_find(guard, name, type, &i);
@@ -93,6 +93,8 @@ static void compare_column(Guard *guard, const char *name, const char *type, boo
         guard_differs_in_type(guard, place, i, name, type);
     else if (place == GUARD_OWN && i == OWN_ID && !has_default)
         guard_differs(guard, "column \"" COLUMN_ID "\" has no default (nextval of a sequence) there");
+    else if (place == GUARD_TABLE)
+        guard_collates(guard, i, name, collation);
 }
 
 static void put_column(Buffer *sql, const FrameColumn *column)
@@ -122,13 +124,15 @@ static int guard_table(DuckDb *self, const Table *table, const char *there, Erro
     _cleanup_(freep) char *where = xasprintf("in \"%s\"", self->path);
     const Parameter parameters[] = { TEXT_PARAMETER(self->schema), TEXT_PARAMETER(there) };
     if (duck_query(self,
-                   "SELECT column_name, data_type, column_default IS NOT NULL FROM duckdb_columns() WHERE"
-                   " database_name = current_database() AND schema_name = $1 AND table_name = $2 ORDER BY column_index",
+                   "SELECT column_name, data_type, column_default IS NOT NULL, " DUCK_COLLATION " FROM " DUCK_COLUMNS
+                   " WHERE database_name = current_database() AND schema_name = $1 AND table_name = $2 ORDER BY"
+                   " column_index",
                    parameters, ELEMENTSOF(parameters), &rows, "read a table's columns", error) < 0)
         return -1;
     while (rows_next(&rows)) {
-        _cleanup_(freep) char *name = rows_text(&rows, 0), *type = rows_text(&rows, 1);
-        compare_column(&guard, name ? name : "", type ? type : "", rows_integer(&rows, 2) != 0);
+        _cleanup_(freep) char *name = rows_text(&rows, 0), *type = rows_text(&rows, 1),
+                              *collation = rows_text(&rows, 3);
+        compare_column(&guard, name ? name : "", type ? type : "", rows_integer(&rows, 2) != 0, collation);
     }
     for (size_t i; guard_next_to_add(&guard, self->writer, &i);)
         if (add_column(self, table, i, error) < 0)

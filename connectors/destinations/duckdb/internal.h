@@ -51,6 +51,13 @@ typedef struct Sink {
     size_t unflushed;    /* bytes */
 } Sink;
 
+/* Columns with the statement that would make their table, and what only it tells of one: by which collation it is
+ * compared ("nocase.noaccent"; '' for bytes). Their data_type is VARCHAR alone. */
+#define DUCK_COLUMNS "duckdb_columns() JOIN duckdb_tables() USING (database_name, schema_name, table_name)"
+#define DUCK_COLLATION                                                                       \
+    "regexp_replace(regexp_extract(sql, '[(,] ?(' || regexp_escape(column_name) || '|\"' ||" \
+    " regexp_escape(replace(column_name, '\"', '\"\"')) || '\") VARCHAR COLLATE ([\\w.]+)', 2), '^(?i:c|posix)$', '')"
+
 typedef struct KeyedTable KeyedTable; /* keyed.h */
 
 typedef struct DuckDb {

@@ -125,6 +125,29 @@ static int read_facts(DuckDb *self, Table *table, Error *error)
     return 0;
 }
 
+/* One key to the library, and two to whoever compares bytes: which of their operations came last would be lost. */
+static int check_collations(DuckDb *self, const Table *table, Error *error)
+{
+    _cleanup_(rows_clear) Rows rows = { 0 };
+    const Parameter parameters[] = { TEXT_PARAMETER(self->schema), TEXT_PARAMETER(table->name) };
+    if (duck_query(self,
+                   "SELECT column_name, " DUCK_COLLATION " AS compared_by FROM " DUCK_COLUMNS " WHERE database_name ="
+                   " current_database() AND schema_name = $1 AND table_name = $2 AND compared_by <> ''",
+                   parameters, ELEMENTSOF(parameters), &rows, "read a table's key", error) < 0)
+        return -1;
+    while (rows_next(&rows)) {
+        _cleanup_(freep) char *name = rows_text(&rows, 0), *collation = rows_text(&rows, 1);
+        for (size_t i = 0; i < table->column_count; i++)
+            if (strcmp(table->columns[i].name.data, name) == 0 && (table->columns[i].flags & COLUMN_KEY))
+                return error_set(
+                    error, ERROR_CONFIGURATION,
+                    "table \"%s\" in \"%s\": column \"%s\" is part of the key, and by its collation "
+                    "\"%s\" texts that differ can be equal; declare it without one, or choose another table",
+                    table->name, self->path, name, collation);
+    }
+    return 0;
+}
+
 int duck_describe(void *destination, const char *name, Table *ret, bool *ret_found, Error *error)
 {
     DuckDb *self = destination;
@@ -141,7 +164,8 @@ int duck_describe(void *destination, const char *name, Table *ret, bool *ret_fou
     if (!there)
         return 0;
     _cleanup_(table_clear) Table table = { .name = xstrdup(there) };
-    if (read_columns(self, &table, error) < 0 || (self->own_tables && read_facts(self, &table, error) < 0))
+    if (read_columns(self, &table, error) < 0 || (self->own_tables && read_facts(self, &table, error) < 0) ||
+        check_collations(self, &table, error) < 0)
         return -1;
     keyed->current = table_copy(&table);
     *ret = table;
@@ -182,17 +206,17 @@ static int set_facts(DuckDb *self, const char *table, const FrameColumn *column,
 
 /* Of a table that somebody else made. */
 typedef struct Extra {
-    char **defaults; /* owned, and each; of each column its expression, or NULL */
-    size_t default_count;
+    char **columns; /* owned, and each; of each column what stands after its type: " COLLATE nocase DEFAULT (1)" */
+    size_t column_count;
     Buffer constraints; /* ", PRIMARY KEY(a), CHECK((b > 0))" */
     Buffer afterwards;  /* statements, each with its NUL: indexes, comments */
 } Extra;
 
 static void extra_clear(Extra *extra)
 {
-    for (size_t i = 0; i < extra->default_count; i++)
-        free(extra->defaults[i]);
-    free(extra->defaults);
+    for (size_t i = 0; i < extra->column_count; i++)
+        free(extra->columns[i]);
+    free(extra->columns);
     buffer_clear(&extra->constraints);
     buffer_clear(&extra->afterwards);
 }
@@ -203,7 +227,8 @@ static void extra_clear(Extra *extra)
 
 /* NOT NULL is a column's own: see put_declared(). */
 static const char extra_query[] =
-    "SELECT 1::BIGINT, column_default, column_index FROM duckdb_columns() WHERE" OF_TABLE
+    "SELECT 1::BIGINT, CASE WHEN " DUCK_COLLATION " <> '' THEN ' COLLATE ' || " DUCK_COLLATION " ELSE '' END ||"
+    " coalesce(' DEFAULT (' || column_default || ')', ''), column_index FROM " DUCK_COLUMNS " WHERE" OF_TABLE
     " UNION ALL SELECT 2, constraint_text, constraint_index FROM duckdb_constraints() WHERE" OF_TABLE
     " AND constraint_type <> 'NOT NULL'"
     " UNION ALL SELECT 3, sql, index_oid FROM duckdb_indexes() WHERE" OF_TABLE " AND sql IS NOT NULL"
@@ -226,8 +251,8 @@ static int read_extra(DuckDb *self, const char *table, Extra *ret, Error *error)
         _cleanup_(freep) char *text = rows_text(&rows, 1);
         int64_t part = rows_integer(&rows, 0);
         if (part == 1) {
-            ret->defaults = xrealloc(ret->defaults, (ret->default_count + 1) * sizeof(*ret->defaults));
-            ret->defaults[ret->default_count++] = take_ptr(text);
+            ret->columns = xrealloc(ret->columns, (ret->column_count + 1) * sizeof(*ret->columns));
+            ret->columns[ret->column_count++] = take_ptr(text);
         } else if (part == 2 && text) {
             buffer_printf(&ret->constraints, ", %s", text);
         } else if (text) {
@@ -276,8 +301,8 @@ static int create(DuckDb *self, const Table *table, const char *name, const Extr
     for (size_t i = 0; i < table->column_count; i++) {
         buffer_append_string(&sql, i == 0 ? " (" : ", ");
         put_declared(&sql, &table->columns[i]);
-        if (extra && i < extra->default_count && extra->defaults[i])
-            buffer_printf(&sql, " DEFAULT (%s)", extra->defaults[i]);
+        if (extra && i < extra->column_count && extra->columns[i])
+            buffer_append_string(&sql, extra->columns[i]);
     }
     if (extra)
         buffer_append(&sql, buffer_bytes(&extra->constraints), buffer_length(&extra->constraints));

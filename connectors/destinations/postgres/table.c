@@ -135,10 +135,11 @@ int postgres_find_table(Postgres *self, const char *name, uint32_t *ret_oid, Err
 /* --- the schema guard --- */
 
 /* The columns of a row of columns_sql. */
-enum { THERE_NAME, THERE_OID, THERE_MODIFIER, THERE_TYPE, THERE_GENERATED, THERE_DEFAULT };
+enum { THERE_NAME, THERE_OID, THERE_MODIFIER, THERE_TYPE, THERE_GENERATED, THERE_DEFAULT, THERE_LOOSE };
 static const char columns_sql[] =
     "SELECT a.attname, a.atttypid, a.atttypmod, pg_catalog.format_type(a.atttypid, a.atttypmod),"
-    " a.attgenerated <> '' OR a.attidentity = 'a', a.atthasdef OR a.attidentity <> ''"
+    " a.attgenerated <> '' OR a.attidentity = 'a', a.atthasdef OR a.attidentity <> '',"
+    " (SELECT c.collname FROM pg_catalog.pg_collation c WHERE c.oid = a.attcollation AND NOT c.collisdeterministic)"
     " FROM pg_catalog.pg_attribute a WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped"
     " ORDER BY a.attnum";
 
@@ -178,6 +179,8 @@ static void compare_column(Guard *guard, PgTable *slot, const PGresult *result, 
         guard_differs(guard, "column \"%s\" is generated there", name);
     else if (!known || !pg_type_fits_file(guard->table->columns[i].type, oid, &there))
         guard_differs_in_type(guard, place, i, name, type);
+    else if (!PQgetisnull(result, row, THERE_LOOSE))
+        guard_collates(guard, i, name, PQgetvalue(result, row, THERE_LOOSE));
 }
 
 static int add_column(Postgres *self, const Table *table, size_t i, Error *error)

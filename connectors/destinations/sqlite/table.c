@@ -94,7 +94,14 @@ static const GuardRules guard_rules = {
     .ignore_case = true, .own = own_columns, .own_count = ELEMENTSOF(own_columns), .put_type = put_type
 };
 
-static void compare_column(Guard *guard, sqlite3_stmt *row)
+static const char *loose_collation(Sqlite *self, const char *table, const char *column)
+{
+    const char *collation = NULL;
+    sqlite3_table_column_metadata(self->database, "main", table, column, NULL, &collation, NULL, NULL, NULL);
+    return collation && strcasecmp(collation, "BINARY") != 0 ? collation : NULL;
+}
+
+static void compare_column(Sqlite *self, Guard *guard, sqlite3_stmt *row)
 {
     const char *name = (const char *)sqlite3_column_text(row, 0), *type = (const char *)sqlite3_column_text(row, 1);
     bool key = sqlite3_column_int(row, 2) != 0, generated = sqlite3_column_int(row, 3) != 0;
@@ -109,6 +116,8 @@ static void compare_column(Guard *guard, sqlite3_stmt *row)
         guard_differs_in_type(guard, place, i, name, type ? type : "");
     else if (place == GUARD_OWN && i == OWN_ID && !key)
         guard_differs(guard, "column \"" COLUMN_ID "\" is not the primary key there");
+    else if (place == GUARD_TABLE)
+        guard_collates(guard, i, name, loose_collation(self, guard->table->name, name));
 }
 
 static void put_column(Buffer *sql, const char *name, const char *type)
@@ -143,7 +152,7 @@ static int read_columns(Sqlite *self, Guard *guard, Error *error)
             return -1;
         if (!row)
             return 0;
-        compare_column(guard, columns);
+        compare_column(self, guard, columns);
     }
 }
 
