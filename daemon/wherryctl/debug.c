@@ -133,14 +133,28 @@ static int choose_folder(Debug *debug, Error *error)
     return paths_make(debug->folder, 0700, error);
 }
 
+/* Asked before an environment is built, which may take a minute. */
+static int check_destination(Error *error)
+{
+    _cleanup_(freep) char *libexec = paths_libexec(NULL);
+    _cleanup_(freep) char *writer = paths_program(libexec, "destination", "duckdb");
+    return access(writer, X_OK) == 0
+               ? 0
+               : error_set(error, ERROR_CONFIGURATION,
+                           "debug writes a DuckDB file, and this wherry was built without DuckDB: there is no \"%s\"; "
+                           "run \"subprojects/fetch duckdb\", then \"meson setup --reconfigure\" with the build's "
+                           "folder, and build again",
+                           writer);
+}
+
 static int gather(Debug *debug, const char *folder, Error *error)
 {
     if (project_open(folder, &debug->project, error) < 0)
         return -1;
     debug->files = path_join(debug->project.folder, "files");
     debug->state_path = path_join(debug->files, "state.json");
-    if (read_configuration(debug, error) < 0 || read_state(debug, error) < 0 || read_naming(debug, error) < 0 ||
-        paths_make(debug->files, 0777, error) < 0 || choose_folder(debug, error) < 0)
+    if (check_destination(error) < 0 || read_configuration(debug, error) < 0 || read_state(debug, error) < 0 ||
+        read_naming(debug, error) < 0 || paths_make(debug->files, 0777, error) < 0 || choose_folder(debug, error) < 0)
         return -1;
     debug->pipeline = path_join(debug->folder, CONNECTION ".yaml");
     return 0;

@@ -279,6 +279,20 @@ def test_no_connector(project):
     assert project.refused().startswith(f'there is no connector.py in "{project.folder}"; ')
 
 
+def test_a_build_without_duckdb_says_so_at_once(project, tmp_path):
+    """Not after the minute that an environment may take."""
+    (tmp_path / "alone/libexec/wherry").mkdir(parents=True)
+    (tmp_path / "alone/bin").mkdir()
+    alone = shutil.copy(project.build.wherryctl, tmp_path / "alone/bin")
+    done = subprocess.run([alone, "debug", project.folder], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "wherryctl: debug writes a DuckDB file, and this wherry was built without DuckDB: there is no "
+        f'"{tmp_path}/alone/libexec/wherry/destination-duckdb"; run "subprojects/fetch duckdb", then "meson setup '
+        '--reconfigure" with the build\'s folder, and build again\n'
+    )
+
+
 def test_a_world_readable_configuration_is_warned_about(project):
     path = project.folder / "configuration.json"
     path.chmod(0o644)
