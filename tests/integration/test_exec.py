@@ -239,6 +239,21 @@ def test_the_last_line_needs_no_end(running):
     assert rows(running) == [(1, "x")]
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_line(running):
+    emitter(running, lines("\ufeff" + json.dumps(KEYED), upsert(id=1, note="a"), upsert(id=1, note="b")))
+    running.sync("emit")
+    assert rows(running) == [(1, "b")]  # by the key that the first line declares
+
+
+def test_text_that_only_speaks_of_operations_is_logged(running):
+    said = ['sent {"op":"upsert","table":"t","data":{}} at last', 'next: {"op":"other"}', '{"op":"other"}', "[1]"]
+    emitter(running, lines(*said, KEYED, upsert(id=1, note="a")))
+    running.sync("emit")
+    assert rows(running) == [(1, "a")]
+    log = running.daemon.log()
+    assert all(line in log for line in said)
+
+
 # --- bad input ---
 
 BAD = {
@@ -293,6 +308,15 @@ BAD = {
         '{"op":"upsert","table":"t","data":{"userID":1,"user_id":2}}',
         r'^table "t": line 1, row 1: columns "userID" and "user_id" would both be called "user_id"; rename one, or say '
         r'"naming: source": ',
+    ),
+    "after_a_progress_bar": (
+        json.dumps(KEYED) + '\n50%\r100%\r{"op":"upsert","table":"t","data":{"id":1}}',
+        r"^line 2: upsert must begin its line: print what stands before it on a line of its own, or to stderr: "
+        r'"50%\\x0D100%\\x0D\{"op"',
+    ),
+    "in_a_list": (
+        '[{"op":"truncate","table":"t"}, {"op":"checkpoint","state":{}}]',
+        r'^line 1: truncate must begin its line: print what stands before it .*: "\[\{"op":"truncate"',
     ),
     "error": ('{"op":"error","message":"the source says no","trace":"…"}', r"^the source says no$"),
 }

@@ -18,6 +18,8 @@
 #include "lib/formats/json-text.h"
 
 #define LOG_TEXT_MAX (16 << 10)
+#define EMBEDDED_MAX 8                 /* braces in a line for the log of which each may begin an operation */
+#define BYTE_ORDER_MARK "\xef\xbb\xbf" /* that some libraries print before all else */
 
 typedef enum Member {
     MEMBER_TABLE,
@@ -421,17 +423,26 @@ static int find_members(Lines *lines, yyjson_val *root, size_t operation, Error 
 
 enum { LINE_NOT_OURS = 1 };
 
+/* The operation's number; ELEMENTSOF(operations): there is none of that name. */
+static size_t operation_of(yyjson_val *op)
+{
+    size_t i = 0;
+    while (i < ELEMENTSOF(operations) && !yyjson_equals_str(op, operations[i].name))
+        i++;
+    return i;
+}
+
 static int take_object(Lines *lines, yyjson_val *root, Error *error)
 {
     yyjson_val *op = yyjson_obj_get(root, "op");
     if (!yyjson_is_str(op))
         return LINE_NOT_OURS;
+    size_t operation = operation_of(op);
+    if (operation < ELEMENTSOF(operations))
+        return find_members(lines, root, operation, error) < 0 ? -1 : operations[operation].take(lines, error);
     const char *names[ELEMENTSOF(operations) + 1] = { NULL };
-    for (size_t i = 0; i < ELEMENTSOF(operations); i++) {
+    for (size_t i = 0; i < ELEMENTSOF(operations); i++)
         names[i] = operations[i].name;
-        if (yyjson_equals_str(op, names[i]))
-            return find_members(lines, root, i, error) < 0 ? -1 : operations[i].take(lines, error);
-    }
     const char *near = text_suggest(yyjson_get_str(op), names);
     if (!near)
         return LINE_NOT_OURS;
@@ -449,9 +460,46 @@ static int at_line(const Lines *lines, const char *line, size_t n, Error *error)
     return -1;
 }
 
+static yyjson_doc *parse(Lines *lines, const char *text, size_t n, yyjson_read_flag flags, yyjson_read_err *ret_why)
+{
+    yyjson_doc *document =
+        yyjson_read_opts((char *)(uintptr_t)text, n, YYJSON_READ_NUMBER_AS_RAW | flags, lines->memory, ret_why);
+    if (!document && ret_why->code == YYJSON_READ_ERROR_MEMORY_ALLOCATION)
+        abort();
+    return document;
+}
+
+/* An operation at the end of other text (a progress bar or another thread's print stands on its line) or in a list of
+ * operations: as a line for the log it would be a row that is missing. */
+static int check_no_operation(Lines *lines, const char *line, size_t n, Error *error)
+{
+    const char *at = line, *end = line + n;
+    yyjson_read_flag flags = *line == '[' ? YYJSON_READ_STOP_WHEN_DONE : 0;
+    yyjson_read_err why;
+    for (int i = 0; i < EMBEDDED_MAX && (at = memchr(at, '{', (size_t)(end - at))); i++, at++) {
+        yyjson_doc *document = parse(lines, at, (size_t)(end - at), flags, &why);
+        size_t operation = operation_of(yyjson_obj_get(yyjson_doc_get_root(document), "op"));
+        yyjson_doc_free(document);
+        if (operation < ELEMENTSOF(operations))
+            return error_set(error, ERROR_DATA,
+                             "%s must begin its line: print what stands before it on a line of its own, or to stderr",
+                             operations[operation].name);
+    }
+    return 0;
+}
+
+static void log_line(Lines *lines, const char *line, size_t n)
+{
+    worker_log(lines->worker, LOG_INFO, "%.*s", (int)MIN_OF(n, (size_t)LOG_TEXT_MAX), line);
+}
+
 int lines_take(Lines *lines, const char *line, size_t n, Error *error)
 {
-    lines->count++;
+    if (lines->count++ == 0 && n >= strlen(BYTE_ORDER_MARK) &&
+        memcmp(line, BYTE_ORDER_MARK, strlen(BYTE_ORDER_MARK)) == 0) {
+        line += strlen(BYTE_ORDER_MARK);
+        n -= strlen(BYTE_ORDER_MARK);
+    }
     while (n > 0 && (line[n - 1] == '\r' || line[n - 1] == ' ' || line[n - 1] == '\t'))
         n--;
     size_t start = 0;
@@ -460,20 +508,20 @@ int lines_take(Lines *lines, const char *line, size_t n, Error *error)
     if (start == n)
         return 0;
     if (line[start] != '{') {
-        worker_log(lines->worker, LOG_INFO, "%.*s", (int)MIN_OF(n, (size_t)LOG_TEXT_MAX), line);
+        if (check_no_operation(lines, line, n, error) < 0)
+            return at_line(lines, line, n, error);
+        log_line(lines, line, n);
         return 0;
     }
     yyjson_read_err why;
-    yyjson_doc *document = yyjson_read_opts((char *)(uintptr_t)line, n, YYJSON_READ_NUMBER_AS_RAW, lines->memory, &why);
+    yyjson_doc *document = parse(lines, line, n, 0, &why);
     if (!document) {
-        if (why.code == YYJSON_READ_ERROR_MEMORY_ALLOCATION)
-            abort();
         error_set(error, ERROR_DATA, "not valid JSON: %s at character %zu", why.msg, why.pos + 1);
         return at_line(lines, line, n, error);
     }
     int r = take_object(lines, yyjson_doc_get_root(document), error);
     yyjson_doc_free(document);
     if (r == LINE_NOT_OURS)
-        worker_log(lines->worker, LOG_INFO, "%.*s", (int)MIN_OF(n, (size_t)LOG_TEXT_MAX), line);
+        log_line(lines, line, n);
     return r < 0 ? at_line(lines, line, n, error) : 0;
 }
