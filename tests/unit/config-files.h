@@ -1,6 +1,6 @@
 #pragma once
 /* A private folder for a test of configuration files, which is where the test then stands. */
-#include <ftw.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +13,7 @@
 
 #include "daemon/wherryd/config.h"
 #include "lib/basics/buffer.h"
+#include "lib/basics/path.h"
 
 #define FREQUENCY "frequency: 15m\n"
 #define SOURCE "source: {type: files, dir: in}\n"
@@ -35,16 +36,23 @@ static inline int enter_folder(void **state)
     return 0;
 }
 
-static inline int remove_one(const char *path, const struct stat *status, int type, struct FTW *walk)
-{
-    return remove(path);
-}
-
 static inline int leave_folder(void **state)
 {
     assert_int_equal(chdir("/"), 0);
-    return nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    path_remove_tree(AT_FDCWD, folder);
+    return access(folder, F_OK) == 0 ? -1 : 0;
 }
+
+/* The same, with etc/pipelines.d in it. */
+static inline int enter_pipelines(void **state)
+{
+    enter_folder(state);
+    assert_int_equal(mkdir("etc", 0700), 0);
+    assert_int_equal(mkdir("etc/pipelines.d", 0700), 0);
+    return 0;
+}
+
+#define in_pipelines(function) cmocka_unit_test_setup_teardown(function, enter_pipelines, leave_folder)
 
 static inline void write_bytes(const char *path, const void *data, size_t n)
 {
@@ -90,4 +98,22 @@ static inline ConfigSet *load_file(const char *path, const char *lend_dir)
     assert_int_equal(config_load_file("etc", "state", path, lend_dir, &set, &error), 0);
     assert_int_equal(error.kind, ERROR_NONE);
     return set;
+}
+
+/* What etc/ holds; PREVIOUS as of config_load(). */
+static inline ConfigSet *load_all(const ConfigSet *previous)
+{
+    ConfigSet *set = NULL;
+    _cleanup_(error_clear) Error error = { 0 };
+    int r = config_load("etc", "state", previous, &set, &error);
+    if (r < 0)
+        print_error("%s\n", error.message);
+    assert_int_equal(r, 0);
+    return set;
+}
+
+static inline void expect_said(const ConfigSet *set, const char *expected)
+{
+    _cleanup_(freep) char *said = said_of_set(set);
+    assert_string_equal(said, expected);
 }

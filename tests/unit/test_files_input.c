@@ -8,12 +8,14 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #include "connectors/sources/files/charset.h"
 #include "connectors/sources/files/file.h"
 #include "connectors/sources/files/folder.h"
 #include "connectors/sources/files/unpack.h"
+#include "lib/basics/path.h"
 
 /* --- unpacking --- */
 
@@ -407,9 +409,8 @@ static char *make_folder(void)
 
 static void remove_folder(char *path)
 {
-    char *command = xasprintf("rm -rf '%s'", path);
-    assert_int_equal(system(command), 0);
-    free(command);
+    path_remove_tree(AT_FDCWD, path);
+    assert_int_equal(access(path, F_OK), -1);
     free(path);
 }
 

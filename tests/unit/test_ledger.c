@@ -9,13 +9,15 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <ftw.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/wherryd/ledger.h"
 #include "lib/basics/buffer.h"
+#include "lib/basics/path.h"
 
 #define FILES_MAX 64
 
@@ -40,11 +42,6 @@ typedef struct World {
     bool loaded;
 } World;
 
-static int remove_one(const char *path, const struct stat *status, int type, struct FTW *ftw)
-{
-    return remove(path);
-}
-
 static int set_up(void **state)
 {
     World *world = xcalloc(1, sizeof *world);
@@ -59,7 +56,8 @@ static int tear_down(void **state)
     World *world = *state;
     ledger_free(world->ledger);
     store_close(world->store);
-    int r = nftw(world->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    path_remove_tree(AT_FDCWD, world->folder);
+    int r = access(world->folder, F_OK) == 0 ? -1 : 0;
     free(world->note);
     free(world);
     return r;
