@@ -1,6 +1,6 @@
 /*
- * A hostile source: the installed worker for files, with the same sandbox, whose reading is the attempts of
- * sandbox-attempts.c and sandbox-honest.c. The daemon starts it as "source-files" where --libexec-dir leads to it.
+ * A hostile source: the installed worker for files, with the same sandbox, whose reading is the attempts that
+ * sandbox-attempts.c lists. The daemon starts it as "source-files" where --libexec-dir leads to it.
  *
  * It tells each result as a log line "probe: NAME: RESULT". What to aim at stands in the file "targets" of the
  * connection's own folder, a "key=value" per line; the key "try" names single attempts, else all are made that do not

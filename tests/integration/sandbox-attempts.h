@@ -32,22 +32,24 @@ typedef struct Attempt {
     bool ends; /* refused by the end of the process: to be tried alone */
 } Attempt;
 
-/* Both end with a name of NULL. */
+/* Each ends with a name of NULL. */
 extern const Attempt honest_attempts[]; /* what it is, and what must go on working */
-extern const Attempt hostile_attempts[];
+extern const Attempt file_attempts[], process_attempts[], socket_attempts[], kernel_attempts[];
+extern const Attempt program_attempts[]; /* where these succeed, nothing after them does */
 const Attempt *attempt_first(void);
 const Attempt *attempt_next(const Attempt *attempt); /* NULL after the last */
 const Attempt *attempt_find(const char *name);
 /* Tries it, and writes "name: word". */
 void attempt_report(const Attempt *attempt, const Target *target, char *ret, size_t size);
 
-/* --- for the attempts themselves --- */
+/* --- for the attempts themselves: raw system calls where the C library would get in between (it caches, retries, or
+ * refuses by itself) --- */
 
 #define ATTEMPT(name) static int try_##name(const Target *target, char *ret, size_t size)
-#define LISTED(name)             \
-    {                            \
-#name, try_##name, false \
-    }
+/* clang-format off */
+#define LISTED(name) { #name, try_##name, false }
+#define ENDS(name) { #name, try_##name, true }
+/* clang-format on */
 
 static inline int result(long r)
 {

@@ -228,33 +228,3 @@ const Attempt honest_attempts[] = {
     LISTED(works_socketpair), LISTED(works_abort),   LISTED(works_dev_null),
     LISTED(works_fchmod),     LISTED(works_lookup),  { NULL },
 };
-
-const Attempt *attempt_first(void)
-{
-    return honest_attempts;
-}
-
-const Attempt *attempt_next(const Attempt *attempt)
-{
-    attempt++;
-    if (attempt == &honest_attempts[ELEMENTSOF(honest_attempts) - 1])
-        attempt = hostile_attempts;
-    return attempt->name ? attempt : NULL;
-}
-
-const Attempt *attempt_find(const char *name)
-{
-    for (const Attempt *attempt = attempt_first(); attempt; attempt = attempt_next(attempt)) {
-        if (strcmp(attempt->name, name) == 0)
-            return attempt;
-    }
-    return NULL;
-}
-
-void attempt_report(const Attempt *attempt, const Target *target, char *ret, size_t size)
-{
-    char word[512] = "";
-    int r = attempt->try(target, word, sizeof word);
-    const char *said = r == 0 ? (word[0] ? word : "done") : strerrorname_np(r);
-    snprintf(ret, size, "%s: %s", attempt->name, said ? said : "?");
-}

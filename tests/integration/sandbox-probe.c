@@ -1,6 +1,6 @@
 /*
- * Enters the sandbox with a policy from the command line, as a worker does, and tries what sandbox-attempts.c and
- * sandbox-honest.c list.
+ * Enters the sandbox with a policy from the command line, as a worker does, and tries what sandbox-attempts.c
+ * lists.
  *
  *     sandbox-probe [--network none|outbound|listen] [--unix] [--execute] [--port N]… [--strict] [--data BYTES]
  *                   [--path r|w|c|x…:PATH]… --inside DIR --outside FILE --socket PATH --datagram PATH --abstract NAME
