@@ -131,6 +131,9 @@ typedef struct Batch {
 /* "NAME" as an identifier of SQL, in any of its dialects here; for destinations. */
 void sql_quote(Buffer *sql, const char *name);
 
+/* SELECT … with a row where COLUMN of TABLE, which is quoted, has a value that is not exact as a float. Caller frees. */
+char *sql_find_inexact(const char *table, const char *column);
+
 /* In _wherry_tables, where a connection's name stands: no connection is called so. */
 #define LOG_TABLE_OWNER "*"
 /* The error for WHO (a connection or LOG_TABLE_OWNER), that must not have TABLE of OWNER. PLACE: ""/srv/shop.db"". */
@@ -182,6 +185,9 @@ typedef struct Destination {
      * where it is in the primary key, COLUMN_REQUIRED where it is otherwise NOT NULL, COLUMN_INEXACT where marked. A
      * column of a type that no kind means, or a view, is an ERROR_CONFIGURATION that names it. */
     int (*describe)(void *destination, const char *name, Table *ret, bool *ret_found, Error *error);
+    /* Whether COLUMN, of whole numbers, of a table that describe() found holds one for which integer_is_exact() is
+     * false: others than Wherry, who left no mark, may have written it. sql_find_inexact() is the question. */
+    int (*has_inexact)(void *destination, const char *table, const char *column, bool *ret, Error *error);
     /* Does CHANGE in the batch's transaction; TABLE is the table as it will be after all changes. */
     int (*change)(void *destination, const Table *table, const SchemaChange *change, Error *error);
     /* Applies what write() was given since the last merge() for TABLE. Rows have a value for each column of TABLE; a

@@ -11,3 +11,14 @@ void sql_quote(Buffer *sql, const char *name)
     }
     buffer_append(sql, "\"", 1);
 }
+
+char *sql_find_inexact(const char *table, const char *column)
+{
+    _cleanup_(buffer_clear) Buffer sql = { 0 };
+    buffer_append_string(&sql, "SELECT 1 FROM ");
+    buffer_append_string(&sql, table);
+    buffer_append_string(&sql, " WHERE ");
+    sql_quote(&sql, column);
+    buffer_append_string(&sql, " NOT BETWEEN -9007199254740992 AND 9007199254740992 LIMIT 1");
+    return buffer_take_string(&sql);
+}

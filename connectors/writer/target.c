@@ -144,6 +144,21 @@ static int widen(Target *target, size_t i, Kind to, Error *error)
     return 0;
 }
 
+/* Before a column of whole numbers that is there becomes one of floats: what others wrote has left no mark. */
+static int look_for_inexact(Target *target, size_t i, Kind kind, Error *error)
+{
+    FrameColumn *column = &target->live.columns[i];
+    bool inexact;
+    if (!target->there || target->columns[i].there.type != COLUMN_INTEGER || (column->flags & COLUMN_INEXACT) ||
+        joined(target, i, kind, false).type != COLUMN_FLOAT)
+        return 0;
+    if (target->rules->destination->has_inexact(target->rules->handle, target->live.name, column->name.data, &inexact,
+                                                error) < 0)
+        return -1;
+    column->flags |= inexact ? COLUMN_INEXACT : 0;
+    return 0;
+}
+
 int target_take_odd_value(Target *target, size_t i, const Value *value, Error *error)
 {
     FrameColumn *column = &target->live.columns[i];
@@ -155,6 +170,8 @@ int target_take_odd_value(Target *target, size_t i, const Value *value, Error *e
         }
         return 0;
     }
+    if (look_for_inexact(target, i, kind_of_value(value), error) < 0)
+        return -1;
     Kind to = joined(target, i, kind_of_value(value), inexact);
     if (inexact)
         column->flags |= COLUMN_INEXACT;
@@ -223,7 +240,9 @@ static int follow_column(Target *target, const FrameColumn *column, size_t *ret,
         return check_column_count(target, error);
     }
     *ret = i;
-    return column->flags & COLUMN_UNTYPED ? 0 : widen(target, i, joined(target, i, kind, false), error);
+    if (column->flags & COLUMN_UNTYPED)
+        return 0;
+    return look_for_inexact(target, i, kind, error) < 0 ? -1 : widen(target, i, joined(target, i, kind, false), error);
 }
 
 /* Two columns of the stream that the destination takes for one. */

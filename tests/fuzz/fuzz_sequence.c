@@ -244,6 +244,14 @@ static int memory_write(void *destination, const Table *table, const Frame *rows
     return outcome(memory, error);
 }
 
+static int memory_has_inexact(void *destination, const char *table, const char *column, bool *ret, Error *error)
+{
+    Memory *memory = destination;
+    assert(memory_table(memory, table));
+    *ret = *column & 1;
+    return outcome(memory, error);
+}
+
 static int memory_merge(void *destination, const Table *table, Error *error)
 {
     Memory *memory = destination;
@@ -300,6 +308,7 @@ static const Destination memory_destination = { .program = "destination-memory",
                                                 .file_begin = memory_file_begin,
                                                 .write = memory_write,
                                                 .describe = memory_describe,
+                                                .has_inexact = memory_has_inexact,
                                                 .change = memory_change,
                                                 .merge = memory_merge,
                                                 .soft_delete = memory_soft_delete,

@@ -5,8 +5,10 @@ Another destination is added in ADAPTERS of test_operations.py.
 """
 
 import random
+import sqlite3
 import struct
 
+import duckdb
 import frames
 import pytest
 from frames import DECLARED, KEY
@@ -128,3 +130,91 @@ def test_widened_there_or_before_it_came(build, tmp_path, adapter, kind):
         writer.kill()
         if hasattr(store, "close"):
             store.close()
+
+
+# --- what others wrote into a table, where Wherry has not looked at the values ---
+
+
+def sync(store, columns, row):
+    begin = {"connection": "model", "run_id": "run", "files": False, "sandbox": {"mode": "default"}}
+    writer = frames.Writer([str(store.program)], {**begin, **store.configuration()})
+    try:
+        writer.opened()
+        writer.put(frames.hello() + frames.table("orders", columns) + frames.rows([row], operation="upsert"))
+        writer.put(frames.encode("END"))
+        assert writer.finish() == 0, writer.seen
+    finally:
+        writer.kill()
+
+
+def others_write(store, values):
+    """VALUES: SQL texts, of rows 1 to N."""
+    rows = ", ".join(f"({i}, {value})" for i, value in enumerate(values, 1))
+    if store.name == "postgres":
+        store.query(f'INSERT INTO "{store.schema}".orders (id, v) VALUES {rows}')
+        return
+    with duckdb.connect(str(store.path)) if store.name == "duckdb" else sqlite3.connect(store.path) as database:
+        database.execute(f"INSERT INTO orders (id, v) VALUES {rows}")
+
+
+def widened(build, tmp_path, adapter, kind, foreign, to, value):
+    """The column's kind, and the values, after others wrote FOREIGN into a table of ours, and we a VALUE of the kind TO."""
+    store = adapter(build, tmp_path)
+    try:
+        sync(store, [KEYS, ("v", kind)], (100, None))
+        others_write(store, foreign)
+        sync(store, [KEYS, ("v", to)], (101, value))
+        kinds, rows = store.tables()["orders"]
+        found = {row["id"]: row["v"] for row in rows}
+        assert len(found) == len(foreign) + 2
+        return kinds["v"].type, [found[i] for i in range(1, len(foreign) + 1)]
+    finally:
+        if hasattr(store, "close"):
+            store.close()
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: adapter.name)
+def test_whole_numbers_of_others_are_not_rounded(build, tmp_path, adapter):
+    large = 2**53 + 1
+    assert widened(build, tmp_path, adapter, "integer", ["1", str(-large)], "float", 0.5) == (
+        "string",
+        ["1", str(-large)],
+    )
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: adapter.name)
+def test_whole_numbers_of_others_that_a_float_holds_are_floats(build, tmp_path, adapter):
+    found = widened(build, tmp_path, adapter, "integer", ["1", str(-(2**53))], "float", 0.5)
+    assert found == ("float", [1.0, -float(2**53)])
+
+
+ODD_TIMES = {
+    "postgres": {
+        "datetime": (
+            ["'infinity'", "'-infinity'", "'0044-03-15 10:00:00.5 BC'", "'0044-03-15 BC'", "'20000-01-01 10:00'"],
+            ["infinity", "-infinity", "0044-03-15T10:00:00.5 BC", "0044-03-15 BC", "20000-01-01T10:00:00"],
+        ),
+        "instant": (
+            ["'infinity'", "'-infinity'", "'0044-03-15 10:00:00.5Z BC'", "'20000-01-01 10:00Z'"],
+            ["infinity", "-infinity", "0044-03-15T10:00:00.5Z BC", "20000-01-01T10:00:00Z"],
+        ),
+    },
+    "duckdb": {
+        "datetime": (
+            ["'infinity'", "'-infinity'", "'0044-03-15 (BC) 10:00:00.5'", "'20000-01-01 10:00:00'"],
+            ["infinity", "-infinity", "0044-03-15 (BC) 10:00:00.5", "20000-01-01 10:00:00"],
+        ),
+        "instant": (
+            ["'infinity'", "'-infinity'", "'0044-03-15 (BC) 10:00:00+00'", "'20000-01-01 10:00:00+00'"],
+            ["infinity", "-infinity", "0044-03-15 (BC) 10:00:00+00", "20000-01-01 10:00:00+00"],
+        ),
+    },
+}
+
+
+@pytest.mark.parametrize("kind", ["datetime", "instant"])
+@pytest.mark.parametrize("adapter", ADAPTERS[1:], ids=lambda adapter: adapter.name)
+def test_times_of_others_keep_their_meaning_as_text(build, tmp_path, adapter, kind):
+    """Those that Wherry never writes: in SQLite all times are text from the beginning."""
+    times, texts = ODD_TIMES[adapter.name][kind]
+    assert widened(build, tmp_path, adapter, kind, times, "string", "x") == ("string", texts)

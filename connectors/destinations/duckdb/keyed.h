@@ -29,6 +29,7 @@ void duck_put_widened(Buffer *sql, const char *column, Kind from, Kind to);
 /* --- keyed-table.c --- */
 KeyedTable *duck_keyed(DuckDb *self, const char *name); /* made where it is not there yet */
 int duck_describe(void *destination, const char *name, Table *ret, bool *ret_found, Error *error);
+int duck_has_inexact(void *destination, const char *table, const char *column, bool *ret, Error *error);
 int duck_change(void *destination, const Table *table, const SchemaChange *change, Error *error);
 int duck_drop(void *destination, const char *name, Error *error);
 void duck_keyed_committed(DuckDb *self);

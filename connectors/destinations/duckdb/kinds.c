@@ -115,9 +115,14 @@ static const char float_text[] =
 #define MOMENT_TEXT(moment)                                                                                  \
     "CASE WHEN length(CAST(" moment " AS VARCHAR)) > 19 THEN rpad(replace(CAST(" moment " AS VARCHAR), ' '," \
     " 'T'), 26, '0') ELSE replace(CAST(" moment " AS VARCHAR), ' ', 'T') END"
-static const char datetime_text[] = "CASE WHEN CAST(@ AS VARCHAR) LIKE '% 00:00:00' THEN CAST(CAST(@ AS DATE) AS"
-                                    " VARCHAR) ELSE " MOMENT_TEXT("@") " END";
-static const char instant_text[] = MOMENT_TEXT("make_timestamp(epoch_us(@))") " || 'Z'";
+/* Others may have written times that Wherry does not: their text is DuckDB's. */
+#define HAS_TEXT(moment) moment " >= '0001-01-01' AND " moment " < '10000-01-01'"
+#define IN_UTC "make_timestamp(epoch_us(@))"
+static const char datetime_text[] =
+    "CASE WHEN CAST(@ AS VARCHAR) LIKE '% 00:00:00' THEN CAST(CAST(@ AS DATE) AS"
+    " VARCHAR) WHEN " HAS_TEXT("@") " THEN " MOMENT_TEXT("@") " ELSE CAST(@ AS VARCHAR) END";
+static const char instant_text[] = "CASE WHEN isinf(@) THEN CAST(@ AS VARCHAR) WHEN " HAS_TEXT(
+    IN_UTC) " THEN " MOMENT_TEXT(IN_UTC) " || 'Z' ELSE CAST(" IN_UTC " AS VARCHAR) || '+00' END";
 
 static const char *text_of(Kind kind)
 {

@@ -25,6 +25,7 @@ static const Destination destination_duckdb = {
     .file_begin = duck_file_begin,
     .write = duck_write,
     .describe = duck_describe,
+    .has_inexact = duck_has_inexact,
     .change = duck_change,
     .merge = duck_merge,
     .soft_delete = duck_soft_delete,

@@ -18,6 +18,7 @@ static const Destination destination_postgres = {
     .file_begin = postgres_file_begin,
     .write = postgres_write,
     .describe = postgres_describe,
+    .has_inexact = postgres_has_inexact,
     .change = postgres_change,
     .merge = postgres_merge,
     .soft_delete = postgres_soft_delete,

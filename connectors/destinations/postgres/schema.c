@@ -150,6 +150,18 @@ int postgres_describe(void *destination, const char *name, Table *ret, bool *ret
     return 0;
 }
 
+int postgres_has_inexact(void *destination, const char *table, const char *column, bool *ret, Error *error)
+{
+    Postgres *self = destination;
+    _cleanup_(result_clearp) PGresult *result = NULL;
+    _cleanup_(freep) char *name = with_table(self, "%T", table), *sql = sql_find_inexact(name, column);
+    if (postgres_copy_end(self, error) < 0 ||
+        postgres_query(self, sql, 0, NULL, &result, "look at a column", error) < 0)
+        return -1;
+    *ret = PQntuples(result) > 0;
+    return 0;
+}
+
 int postgres_take_table(Postgres *self, const char *name, Error *error)
 {
     return postgres_lock(self, error) < 0 ? -1 : postgres_own_table(self, name, error);
@@ -188,7 +200,8 @@ static void put_create(Postgres *self, Buffer *sql, const Table *table)
     "pg_catalog.round(C::text::numeric, 16 - " \
     "pg_catalog.length(pg_catalog.trunc(pg_catalog.abs(C::text::numeric))::text))"
 
-/* The text of a column C of kind FROM, as value_text() gives it. NULL: of JSON, where it is rewritten afterwards. */
+/* The text of a column C of kind FROM, as value_text() gives it; times that it has no text for, since Wherry writes
+ * none such, get PostgreSQL's (infinity, BC). NULL: of JSON, where it is rewritten afterwards. */
 static const char *text_of(ColumnType from)
 {
     switch (from) {
@@ -204,14 +217,17 @@ static const char *text_of(ColumnType from)
     case COLUMN_REAL:
         return PLAIN_NUMBER;
     case COLUMN_DATETIME:
-        return "CASE WHEN C = pg_catalog.date_trunc('day', C) THEN C::date::text ELSE pg_catalog.replace(C::text, ' ',"
+        return "CASE WHEN C = pg_catalog.date_trunc('day', C) THEN C::date::text WHEN C < '0001-01-01' THEN"
+               " pg_catalog.regexp_replace(C::text, ' ', 'T') ELSE pg_catalog.replace(C::text, ' ',"
                " 'T') || CASE WHEN pg_catalog.strpos(C::text, '.') = 0 THEN '' ELSE pg_catalog.repeat('0',"
                " 7 - pg_catalog.length(pg_catalog.substr(C::text, pg_catalog.strpos(C::text, '.')))) END END";
     case COLUMN_INSTANT:
-        return "pg_catalog.replace((C AT TIME ZONE 'UTC')::text, ' ', 'T') || CASE WHEN pg_catalog.strpos((C AT TIME "
-               "ZONE"
-               " 'UTC')::text, '.') = 0 THEN '' ELSE pg_catalog.repeat('0', 7 - pg_catalog.length(pg_catalog.substr((C"
-               " AT TIME ZONE 'UTC')::text, pg_catalog.strpos((C AT TIME ZONE 'UTC')::text, '.')))) END || 'Z'";
+        return "CASE WHEN NOT pg_catalog.isfinite(C) THEN C::text WHEN C < '0001-01-01Z' THEN"
+               " pg_catalog.regexp_replace((C AT TIME ZONE 'UTC')::text, ' (.*)( BC)$', 'T\\1Z\\2') ELSE"
+               " pg_catalog.replace((C AT TIME ZONE 'UTC')::text, ' ', 'T') || CASE WHEN pg_catalog.strpos((C AT TIME"
+               " ZONE 'UTC')::text, '.') = 0 THEN '' ELSE pg_catalog.repeat('0', 7 - pg_catalog.length("
+               "pg_catalog.substr((C AT TIME ZONE 'UTC')::text, pg_catalog.strpos((C AT TIME ZONE 'UTC')::text, '.'))))"
+               " END || 'Z' END";
     case COLUMN_BINARY:
         return "pg_catalog.replace(pg_catalog.encode(C, 'base64'), E'\\n', '')";
     default:

@@ -3,6 +3,7 @@
 #include "connectors/destinations/postgres/postgres.h"
 
 int postgres_describe(void *destination, const char *name, Table *ret, bool *ret_found, Error *error);
+int postgres_has_inexact(void *destination, const char *table, const char *column, bool *ret, Error *error);
 int postgres_change(void *destination, const Table *table, const SchemaChange *change, Error *error);
 int postgres_drop(void *destination, const char *name, Error *error);
 /* Locks the transaction and makes the table NAME ours. */

@@ -20,6 +20,7 @@ const Destination destination_sqlite = {
     .file_begin = sqlite_file_begin,
     .write = sqlite_write,
     .describe = sqlite_describe,
+    .has_inexact = sqlite_has_inexact,
     .change = sqlite_change,
     .merge = sqlite_merge,
     .soft_delete = sqlite_soft_delete,

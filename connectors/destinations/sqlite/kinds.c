@@ -215,3 +215,15 @@ int sqlite_describe(void *destination, const char *name, Table *ret, bool *ret_f
         return 0;
     return check_collations(self, name, error) < 0 ? -1 : sqlite_read_columns(self, name, ret, error);
 }
+
+int sqlite_has_inexact(void *destination, const char *table, const char *column, bool *ret, Error *error)
+{
+    Sqlite *self = destination;
+    _cleanup_(buffer_clear) Buffer quoted = { 0 };
+    sql_quote(&quoted, table);
+    _cleanup_(freep) char *name = buffer_take_string(&quoted), *sql = sql_find_inexact(name, column);
+    _cleanup_(sqlite_finalizep) sqlite3_stmt *find = NULL;
+    if (sqlite_prepare(self, sql, &find, "look at a column", error) < 0)
+        return -1;
+    return sqlite_step(self, find, ret, "look at a column", error);
+}

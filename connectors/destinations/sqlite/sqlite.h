@@ -123,6 +123,7 @@ int sqlite_fail_row(Sqlite *self, int r, uint64_t row, Error *error);
 const char *sqlite_declaration(Kind kind, char ret[static SQLITE_DECLARATION_MAX]); /* "DECIMAL_TEXT(10,2)"; RET */
 bool sqlite_declared_kind(const char *declared, Kind *ret);                         /* false: no kind means it */
 int sqlite_describe(void *destination, const char *name, Table *ret, bool *ret_found, Error *error);
+int sqlite_has_inexact(void *destination, const char *table, const char *column, bool *ret, Error *error);
 int sqlite_read_columns(Sqlite *self, const char *name, Table *ret, Error *error); /* of a table that is there */
 
 static inline Kind column_kind(const FrameColumn *column)
