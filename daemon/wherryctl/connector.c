@@ -15,6 +15,7 @@
 #include "daemon/wherryctl/question.h"
 #include "daemon/wherryctl/zip.h"
 #include "lib/basics/buffer.h"
+#include "lib/basics/file.h"
 #include "lib/basics/path.h"
 #include "lib/basics/text.h"
 
@@ -111,8 +112,7 @@ static int put(const char *folder, const char *name, const char *text, mode_t mo
     _cleanup_(close_fdp) int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (fd < 0 && errno == EEXIST)
         return 0;
-    size_t n = strlen(text);
-    if (fd >= 0 && write(fd, text, n) == (ssize_t)n) {
+    if (fd >= 0 && file_write_all(fd, text, strlen(text)) == 0) {
         printf("  %s\n", name);
         return 0;
     }

@@ -24,6 +24,7 @@
 #include "daemon/wherryd/manager-internal.h"
 #include "lib/basics/buffer.h"
 #include "lib/basics/clock.h"
+#include "lib/basics/file.h"
 #include "lib/basics/path.h"
 #include "lib/basics/text.h"
 #include "lib/system/paths.h"
@@ -73,34 +74,14 @@ void deployed_remove_later(const Manager *manager, char *path /* taken over */)
         removed(&removal->work, 0);
 }
 
-int deployed_write(int fd, const void *data, size_t n)
-{
-    for (size_t done = 0; done < n;) {
-        ssize_t written = write(fd, (const char *)data + done, n - done);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written < 0)
-            return -1;
-        done += (size_t)written;
-    }
-    return 0;
-}
-
-int deployed_sync_folder_of(const char *path)
-{
-    _cleanup_(freep) char *folder = path_folder(path);
-    _cleanup_(close_fdp) int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return fd < 0 ? -1 : fsync(fd);
-}
-
 int deployed_replace_file(const char *path, const char *content, Error *error)
 {
     _cleanup_(freep) char *folder = path_folder(path);
     _cleanup_(freep) char *temporary = xasprintf("%s/.%s.new", folder, strrchr(path, '/') + 1);
     unlink(temporary);
     _cleanup_(close_fdp) int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd >= 0 && deployed_write(fd, content, strlen(content)) == 0 && fsync(fd) == 0 &&
-        rename(temporary, path) == 0 && deployed_sync_folder_of(path) == 0)
+    if (fd >= 0 && file_write_all(fd, content, strlen(content)) == 0 && fsync(fd) == 0 &&
+        rename(temporary, path) == 0 && file_sync_folder_of(path) == 0)
         return 0;
     error_set_errno(error, ERROR_TEMPORARY, errno, "\"%s\" cannot be written", path);
     unlink(temporary);
@@ -200,7 +181,7 @@ static int take_away(const Manager *manager, const char *name, Error *error)
     _cleanup_(freep) char *configuration = deployed_project_path(manager, name, DEPLOYED_CONFIGURATION);
     if (deployed_replace_file(mark, "", error) < 0)
         return -1;
-    if (unlink(pipeline) < 0 || deployed_sync_folder_of(pipeline) < 0)
+    if (unlink(pipeline) < 0 || file_sync_folder_of(pipeline) < 0)
         return error_set_errno(error, ERROR_TEMPORARY, errno, "\"%s\" cannot be removed", pipeline);
     unlink(configuration);
     return 0;

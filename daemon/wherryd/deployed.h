@@ -22,8 +22,6 @@ char *deployed_destination(const Manager *manager, const char *name);
 /* PATH with CONTENT, whole and on disk, or as it was before. */
 int deployed_replace_file(const char *path, const char *content, Error *error);
 int deployed_replace_json(const char *path, const json_t *object, Error *error);
-int deployed_write(int fd, const void *data, size_t n); /* all of it; -1: errno */
-int deployed_sync_folder_of(const char *path);
 /* Deleting many files takes a while: not on the loop's thread. */
 void deployed_remove_later(const Manager *manager, char *path /* taken over */);
 

@@ -20,6 +20,7 @@
 #include "lib/basics/base64.h"
 #include "lib/basics/buffer.h"
 #include "lib/basics/clock.h"
+#include "lib/basics/file.h"
 #include "lib/basics/path.h"
 #include "lib/basics/text.h"
 #include "lib/formats/configuration.h"
@@ -151,7 +152,7 @@ static int put_bytes(Deploy *deploy, int folder, const json_t *file, const void 
     _cleanup_(close_fdp) int fd =
         openat(parent, slash ? slash + 1 : path,
                O_WRONLY | O_CLOEXEC | O_NOFOLLOW | (append ? O_APPEND : O_CREAT | O_EXCL), executable ? 0700 : 0600);
-    if (fd < 0 || deployed_write(fd, data, n) < 0)
+    if (fd < 0 || file_write_all(fd, data, n) < 0)
         return error_set_errno(error, errno == EEXIST || errno == ENOENT ? ERROR_CONFIGURATION : ERROR_TEMPORARY, errno,
                                "\"%s\" cannot be stored", path);
     deploy->files += !append;
@@ -423,7 +424,7 @@ static int put_in_place(Deploy *deploy, const json_t *result, Error *error)
     if (deployed_replace_json(settings, deploy->settings, error) < 0)
         return -1;
     deployed_unmark(manager, deploy->name);
-    if (rename(candidate, pipeline) < 0 || deployed_sync_folder_of(pipeline) < 0)
+    if (rename(candidate, pipeline) < 0 || file_sync_folder_of(pipeline) < 0)
         return error_set_errno(error, ERROR_TEMPORARY, errno, "\"%s\" cannot be put in place", pipeline);
     return 0;
 }

@@ -17,6 +17,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include "lib/basics/file.h"
 #include "lib/basics/path.h"
 #include "lib/formats/sidecar.h"
 
@@ -38,11 +39,7 @@ static int failed(const Quarantine *quarantine, int errnum, const char *what, Er
 /* Makes durable that PATH is in its folder, where that may be read. */
 static int sync_above(const char *path)
 {
-    _cleanup_(freep) char *above = path_folder(path);
-    _cleanup_(close_fdp) int fd = open(above, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return errno == EACCES ? 0 : -1;
-    return fsync(fd) < 0 && errno != EINVAL ? -1 : 0;
+    return file_sync_folder_of(path) < 0 && errno != EACCES ? -1 : 0;
 }
 
 static int make_folders(const Quarantine *quarantine, Error *error)
@@ -63,20 +60,6 @@ static int sync_folder(const Quarantine *quarantine, Error *error)
 {
     if (fsync(quarantine->folder) < 0 && errno != EINVAL)
         return failed(quarantine, errno, "cannot make durable what was written", error);
-    return 0;
-}
-
-static int write_all(int fd, const void *data, size_t n)
-{
-    for (const char *at = data; n > 0;) {
-        ssize_t written = write(fd, at, n);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written < 0)
-            return -1;
-        at += written;
-        n -= (size_t)written;
-    }
     return 0;
 }
 
@@ -102,7 +85,7 @@ static int take_folder(Quarantine *quarantine, const char *connection, Error *er
     if (*owner != '\0')
         return 0;
     _cleanup_(freep) char *line = xasprintf("%s\n", connection);
-    if (ftruncate(quarantine->owner, 0) < 0 || write_all(quarantine->owner, line, strlen(line)) < 0 ||
+    if (ftruncate(quarantine->owner, 0) < 0 || file_write_all(quarantine->owner, line, strlen(line)) < 0 ||
         fsync(quarantine->owner) < 0)
         return failed(quarantine, errno, "cannot write", error);
     return sync_folder(quarantine, error);
@@ -177,7 +160,7 @@ void quarantine_begin(Quarantine *quarantine, const char *name, const uint8_t ha
 static int flush(Quarantine *quarantine, Error *error)
 {
     Buffer *output = &quarantine->output;
-    if (write_all(quarantine->sidecar, buffer_bytes(output), buffer_length(output)) < 0)
+    if (file_write_all(quarantine->sidecar, buffer_bytes(output), buffer_length(output)) < 0)
         return failed(quarantine, errno, "cannot write bad rows", error);
     buffer_reset(output);
     return 0;

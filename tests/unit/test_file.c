@@ -1,0 +1,99 @@
+/* Writing that is whole, through a pipe that is full and signals that interrupt, and folders made durable. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "lib/basics/buffer.h"
+#include "lib/basics/file.h"
+
+enum { BYTES = 3 << 20 };
+
+static volatile sig_atomic_t interruptions;
+
+static void interrupted(int signal)
+{
+    interruptions++;
+}
+
+typedef struct Reader {
+    int fd;
+    unsigned char *data;
+    size_t n;
+} Reader;
+
+static void *read_slowly(void *context)
+{
+    Reader *reader = context;
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL); /* they are for who writes */
+    for (ssize_t n; (n = read(reader->fd, reader->data + reader->n, 10000)) > 0;) {
+        reader->n += (size_t)n;
+        usleep(50);
+    }
+    return NULL;
+}
+
+static void test_all_is_written(void **state)
+{
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    _cleanup_(freep) unsigned char *data = xmalloc(BYTES), *got = xmalloc(BYTES + 10000);
+    for (size_t i = 0; i < BYTES; i++)
+        data[i] = (unsigned char)(i * 7 + i / 251);
+    struct sigaction action = { .sa_handler = interrupted }; /* without SA_RESTART: write() ends early, or with EINTR */
+    struct itimerval often = { { 0, 500 }, { 0, 500 } }, never = { { 0, 0 }, { 0, 0 } };
+    assert_int_equal(sigaction(SIGALRM, &action, NULL), 0);
+    Reader reader = { .fd = ends[0], .data = got };
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, read_slowly, &reader), 0);
+    assert_int_equal(setitimer(ITIMER_REAL, &often, NULL), 0);
+    int r = file_write_all(ends[1], data, BYTES);
+    assert_int_equal(setitimer(ITIMER_REAL, &never, NULL), 0);
+    close(ends[1]);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    close(ends[0]);
+    assert_int_equal(r, 0);
+    assert_true(interruptions > 0);
+    assert_int_equal(reader.n, BYTES);
+    assert_memory_equal(got, data, BYTES);
+}
+
+static void test_errors_are_left_in_errno(void **state)
+{
+    int ends[2];
+    signal(SIGPIPE, SIG_IGN);
+    assert_int_equal(pipe(ends), 0);
+    close(ends[0]);
+    assert_int_equal(file_write_all(ends[1], "x", 1), -1);
+    assert_int_equal(errno, EPIPE);
+    assert_int_equal(file_write_all(ends[1], "", 0), 0);
+    close(ends[1]);
+    assert_int_equal(file_sync_folder_of("/nowhere/at/all"), -1);
+    assert_int_equal(errno, ENOENT);
+}
+
+static void test_folder_is_synced(void **state)
+{
+    assert_int_equal(file_sync_folder_of("/tmp/any"), 0);
+    assert_int_equal(file_sync_folder_of("/proc/any"), 0); /* which cannot be: EINVAL */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_all_is_written),
+        cmocka_unit_test(test_errors_are_left_in_errno),
+        cmocka_unit_test(test_folder_is_synced),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
