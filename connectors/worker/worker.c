@@ -29,9 +29,8 @@
 #include "lib/system/spawn.h"
 
 #define PROGRESS_INTERVAL_MS 100
-#define LOG_MESSAGE_MAX (16u << 10)               /* longer ones are cut */
-#define DATA_BYTES_RESERVED (UINT64_C(256) << 20) /* threads' stacks and the like, which are hardly used */
-#define OUTPUT_KEEP (4u << 20)                    /* a buffer that one giant row has grown past this is given back */
+#define LOG_MESSAGE_MAX (16u << 10) /* longer ones are cut */
+#define OUTPUT_KEEP (4u << 20)      /* a buffer that one giant row has grown past this is given back */
 
 struct Worker {
     Channel control;
@@ -438,28 +437,6 @@ static int receive_begin(Worker *worker, json_t **ret_configuration, Error *erro
     return 0;
 }
 
-/* What `sandbox:` says, over what the source needs. Where programs of others run, the daemon counts what all of them
- * have together and says so; their own limit counts what is only reserved, so it stands well above and is for what
- * grows faster than the daemon looks. */
-static void policy_configure(SandboxPolicy *policy, const json_t *configuration, uint16_t **ret_ports)
-{
-    const json_t *sandbox = json_object_get(configuration, "sandbox");
-    const char *mode = json_string_value(json_object_get(sandbox, "mode"));
-    policy->strict = mode && strcmp(mode, "strict") == 0;
-    const json_t *memory = json_object_get(sandbox, "memory");
-    if (json_is_integer(memory))
-        policy->data_bytes = (uint64_t)json_integer_value(memory);
-    if (json_is_integer(memory) && policy->may_execute)
-        policy->data_bytes = 2 * policy->data_bytes + DATA_BYTES_RESERVED;
-    const json_t *ports = json_object_get(sandbox, "ports");
-    if (json_is_array(ports)) {
-        uint16_t *list = xcalloc(json_array_size(ports) + 1, sizeof(*list));
-        for (policy->port_count = 0; policy->port_count < json_array_size(ports); policy->port_count++)
-            list[policy->port_count] = (uint16_t)json_integer_value(json_array_get(ports, policy->port_count));
-        policy->ports = *ret_ports = list;
-    }
-}
-
 static int enter_sandbox(Worker *worker, const SandboxPolicy *policy, Error *error)
 {
     unsigned layers;
@@ -497,7 +474,7 @@ static int run(Worker *worker, const Source *source, Error *error)
     _cleanup_(freep) uint16_t *ports = NULL;
     int r = source->open(&state, configuration, &policy, error);
     if (r >= 0) {
-        policy_configure(&policy, configuration, &ports);
+        sandbox_configure(&policy, configuration, &ports);
         r = enter_sandbox(worker, &policy, error);
     }
     json_decref(configuration);

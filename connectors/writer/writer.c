@@ -116,18 +116,8 @@ static int receive_begin(Writer *writer, Begin *ret, Error *error)
 
 static int enter_sandbox(Writer *writer, const Begin *begin, SandboxPolicy *policy, Error *error)
 {
-    const json_t *sandbox = json_object_get(begin->configuration, "sandbox");
-    const char *mode = json_string_value(json_object_get(sandbox, "mode"));
-    policy->strict = mode && strcmp(mode, "strict") == 0;
-    policy->data_bytes = number_of(sandbox, "memory", policy->data_bytes);
-    const json_t *given = json_object_get(sandbox, "ports");
-    _cleanup_(freep) uint16_t *ports = xcalloc(json_array_size(given) + 1, sizeof(*ports));
-    for (size_t i = 0; i < json_array_size(given); i++)
-        ports[i] = (uint16_t)json_integer_value(json_array_get(given, i));
-    if (json_is_array(given)) {
-        policy->ports = ports;
-        policy->port_count = json_array_size(given);
-    }
+    _cleanup_(freep) uint16_t *ports = NULL;
+    sandbox_configure(policy, begin->configuration, &ports);
     unsigned layers;
     if (sandbox_enter(policy, &layers, error) < 0)
         return -1;

@@ -5,6 +5,7 @@
  * The policy names everything that stays possible; the rest is refused. Layers that this kernel lacks are left out and
  * reported, or refused where `strict`. Order and traps: see sandbox.c.
  */
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -59,6 +60,9 @@ typedef struct SandboxPolicy {
  * gone), own process group, not dumpable, core 0, an environment of PATH, LANG=C.UTF-8, TZ=UTC and
  * `WHERRY_*` test hooks only where built with them, every descriptor from KEEP on closed. */
 int sandbox_early(int keep, Error *error);
+/* What "sandbox" in CONFIGURATION says, over what POLICY holds already. RET_PORTS: its list of ports, where there is
+ * one, which the caller frees after sandbox_enter(). */
+void sandbox_configure(SandboxPolicy *policy, const json_t *configuration, uint16_t **ret_ports);
 /* Irrevocable. RET_LAYERS: those that hold, for sandbox_describe(). Strict and a layer missing: ERROR_CONFIGURATION
  * naming it. */
 int sandbox_enter(const SandboxPolicy *policy, unsigned *ret_layers, Error *error);
