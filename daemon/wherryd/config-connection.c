@@ -288,24 +288,6 @@ static json_t *read_destination(const LoadContext *context, const YamlNode *root
     return read_connector(ROLE_DESTINATION, node, ret_keys, problems);
 }
 
-/* The tables of the top level. Where the source or destination is unknown, whatever any of that kind knows is let pass.
- */
-static bool top_tables(const ConnectorKeys *const keys[2], const Key *ret[16])
-{
-    size_t n = 0;
-    bool partial = false;
-    ret[n++] = connection_keys;
-    ret[n++] = keys[ROLE_SOURCE] && !keys[ROLE_SOURCE]->operations ? file_keys : operation_keys;
-    for (Role role = ROLE_SOURCE; role <= ROLE_DESTINATION; role++) {
-        partial |= !keys[role];
-        for (size_t i = 0; connectors[role][i]; i++)
-            if (connectors[role][i]->top && (!keys[role] || keys[role] == connectors[role][i]))
-                ret[n++] = connectors[role][i]->top;
-    }
-    ret[n] = NULL;
-    return partial;
-}
-
 static uint32_t integer_of(const json_t *object, const char *key)
 {
     return (uint32_t)json_integer_value(json_object_get(object, key));
@@ -361,9 +343,10 @@ static json_t *read_connection(const LoadContext *context, const char *name, Yam
     json_t *destination = read_destination(context, root, &keys[ROLE_DESTINATION], problems);
     if (destination)
         name_schema(name, root, keys[ROLE_SOURCE], destination);
-    const Key *tables[16];
-    const ValueContext values = { .problems = problems,
-                                  .partial = top_tables((const ConnectorKeys *const *)keys, tables) };
+    const Key *tables[KEY_TABLES_MAX];
+    top_level_keys((const ConnectorKeys *const *)keys, tables);
+    /* where the source or destination is unknown, whatever any of that kind knows is let pass */
+    const ValueContext values = { .problems = problems, .partial = !keys[ROLE_SOURCE] || !keys[ROLE_DESTINATION] };
     json_t *connection = value_read_map(&values, tables, root);
     json_object_set_new(connection, "source", source ? source : json_null());
     json_object_set_new(connection, "destination", destination ? destination : json_null());

@@ -45,12 +45,8 @@ static void check_defaults(LoadContext *context, const YamlNode *defaults, Daemo
         yaml_problem(problems, defaults, "\"defaults\" must be a map of keys, such as \"frequency: 1h\"");
         return;
     }
-    const Key *tables[16] = { connection_keys, operation_keys };
-    size_t n = 2;
-    for (Role role = ROLE_SOURCE; role <= ROLE_DESTINATION; role++)
-        for (size_t i = 0; connectors[role][i]; i++)
-            if (connectors[role][i]->top)
-                tables[n++] = connectors[role][i]->top;
+    const Key *tables[KEY_TABLES_MAX];
+    top_level_keys((const ConnectorKeys *const[2]){ NULL }, tables);
     const ValueContext values = { .problems = problems, .partial = true };
     json_decref(value_read_map(&values, tables, defaults));
     json_decref(ret->defaults);

@@ -173,12 +173,8 @@ static void require_for_files(json_t *schema)
 
 json_t *config_schema(void)
 {
-    const Key *tables[16] = { connection_keys, operation_keys };
-    size_t n = 2;
-    for (Role role = ROLE_SOURCE; role <= ROLE_DESTINATION; role++)
-        for (size_t i = 0; connectors[role][i]; i++)
-            if (connectors[role][i]->top)
-                tables[n++] = connectors[role][i]->top;
+    const Key *tables[KEY_TABLES_MAX];
+    top_level_keys((const ConnectorKeys *const[2]){ NULL }, tables);
     json_t *schema =
         json_pack("{s:s, s:s}", "$schema", "http://json-schema.org/draft-07/schema#", "title", "Wherry pipeline file");
     json_t *map = map_schema(tables, NULL);

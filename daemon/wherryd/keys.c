@@ -150,6 +150,18 @@ const KeyLater connectors_later[2][8] = {
     [ROLE_DESTINATION] = { { "bigquery" }, { "databricks" } },
 };
 
+void top_level_keys(const ConnectorKeys *const connection[2], const Key *ret[static KEY_TABLES_MAX])
+{
+    size_t n = 0;
+    ret[n++] = connection_keys;
+    ret[n++] = connection[ROLE_SOURCE] && !connection[ROLE_SOURCE]->operations ? file_keys : operation_keys;
+    for (Role role = ROLE_SOURCE; role <= ROLE_DESTINATION; role++)
+        for (size_t i = 0; connectors[role][i]; i++)
+            if (connectors[role][i]->top && (!connection[role] || connection[role] == connectors[role][i]))
+                ret[n++] = connectors[role][i]->top;
+    ret[n] = NULL;
+}
+
 const ConnectorKeys *connector_keys(Role role, const char *type)
 {
     for (size_t i = 0; type && connectors[role][i]; i++)
