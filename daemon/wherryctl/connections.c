@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "daemon/wherryctl/client.h"
+#include "daemon/wherryctl/list.h"
 #include "daemon/wherryctl/print.h"
 #include "lib/basics/buffer.h"
 #include "lib/basics/text.h"
@@ -38,36 +38,20 @@ static void add_connection(Table *table, const json_t *connection)
 int command_status(const Options *options, char *const *arguments, size_t count)
 {
     static const char *const headers[] = { "NAME", "STATE", "LAST", ">ROWS", "NEXT", "ERROR", NULL };
-    json_t *parameters = json_object(), *reply, *connection;
-    size_t i;
-
+    _cleanup_(freep) char *none =
+        xasprintf("no connections: put a pipeline file into %s/pipelines.d, then run \"wherryctl reload\"",
+                  options->paths.config_dir);
+    const List list = { "List", "connections", headers, add_connection, none };
+    json_t *parameters = json_object();
     if (count > 0) {
         json_t *names = json_array();
-        for (i = 0; i < count; i++) {
+        for (size_t i = 0; i < count; i++) {
             _cleanup_(freep) char *name = text_escape(arguments[i], strlen(arguments[i]));
             json_array_append_new(names, json_string(name));
         }
         json_object_set_new(parameters, "names", names);
     }
-    int status = client_ask_or_say(options, "List", parameters, "connections", &reply);
-    if (status != 0)
-        return status;
-
-    json_t *connections = json_object_get(reply, "connections");
-    if (options->given & OPTION_JSON) {
-        print_json(reply, false);
-    } else if (json_array_size(connections) == 0) {
-        printf("no connections: put a pipeline file into %s/pipelines.d, then run \"wherryctl reload\"\n",
-               options->paths.config_dir);
-    } else {
-        Table *table = table_new(headers);
-        json_array_foreach (connections, i, connection)
-            add_connection(table, connection);
-        table_print(table, stdout);
-        table_free(table);
-    }
-    json_decref(reply);
-    return EXIT_DONE;
+    return list_show(options, &list, parameters);
 }
 
 static int order(const Options *options, const char *method, const char *connection, const char *done)

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "daemon/wherryctl/client.h"
+#include "daemon/wherryctl/list.h"
 #include "daemon/wherryctl/print.h"
 #include "lib/basics/buffer.h"
 #include "lib/basics/text.h"
@@ -27,29 +27,11 @@ int command_runs(const Options *options, char *const *arguments, size_t count)
 {
     static const char *const headers[] = { "STARTED", "CONNECTION", "TRIGGER", "OUTCOME", ">ROWS",
                                            ">BYTES",  ">TIME",      "ERROR",   NULL };
-    json_t *parameters = count > 0 ? client_parameters(arguments[0]) : json_object(), *reply, *run;
-    size_t i;
-
+    static const List list = { "Runs", "runs", headers, add_run, "no runs yet" };
+    json_t *parameters = count > 0 ? client_parameters(arguments[0]) : json_object();
     if (options->given & OPTION_LIMIT)
         json_object_set_new(parameters, "limit", json_integer(options->limit));
-    int status = client_ask_or_say(options, "Runs", parameters, "runs", &reply);
-    if (status != 0)
-        return status;
-
-    json_t *runs = json_object_get(reply, "runs");
-    if (options->given & OPTION_JSON) {
-        print_json(reply, false);
-    } else if (json_array_size(runs) == 0) {
-        puts("no runs yet");
-    } else {
-        Table *table = table_new(headers);
-        json_array_foreach (runs, i, run)
-            add_run(table, run);
-        table_print(table, stdout);
-        table_free(table);
-    }
-    json_decref(reply);
-    return EXIT_DONE;
+    return list_show(options, &list, parameters);
 }
 
 static void add_file(Table *table, const json_t *file)
@@ -76,29 +58,10 @@ int command_files(const Options *options, char *const *arguments, size_t count)
 {
     static const char *const headers[] = { "FILE", "STATE", ">ATTEMPTS", ">ROWS", "UPDATED", "ERROR", NULL };
     bool failed = options->given & OPTION_FAILED;
-    json_t *reply, *file;
-    size_t i;
-
+    const List list = { "Files", "files", headers, add_file, failed ? "no file has failed" : "no files yet" };
     json_t *parameters = client_parameters(arguments[0]);
     json_object_set_new(parameters, "failed", json_boolean(failed));
-    int status = client_ask_or_say(options, "Files", parameters, "files", &reply);
-    if (status != 0)
-        return status;
-
-    json_t *files = json_object_get(reply, "files");
-    if (options->given & OPTION_JSON) {
-        print_json(reply, false);
-    } else if (json_array_size(files) == 0) {
-        puts(failed ? "no file has failed" : "no files yet");
-    } else {
-        Table *table = table_new(headers);
-        json_array_foreach (files, i, file)
-            add_file(table, file);
-        table_print(table, stdout);
-        table_free(table);
-    }
-    json_decref(reply);
-    return EXIT_DONE;
+    return list_show(options, &list, parameters);
 }
 
 int command_requeue(const Options *options, char *const *arguments, size_t count)
