@@ -141,9 +141,8 @@ int store_files_requeue(Store *store, const char *connection, const char *name /
 /* Has the quarantined rows of CONNECTION's files loaded; RET: of how many files there are. Durable. */
 int store_sidecars_requeue(Store *store, const char *connection, int64_t *ret, Error *error);
 /* The files of which this was ordered. */
-int store_sidecars_requeued(Store *store, const char *connection,
-                            int (*each)(const char hash[static SHA256_TEXT_SIZE], void *userdata), void *userdata,
-                            Error *error);
+int store_sidecars_requeued(Store *store, const char *connection, int (*each)(const FileRecord *file, void *userdata),
+                            void *userdata, Error *error);
 /* It was done. */
 int store_sidecar_retired(Store *store, const char *connection, const char *hash, Error *error);
 /* How many of what store_files(failed_only) shows have used up CAP attempts. */

@@ -207,14 +207,12 @@ int store_file_seen(Store *store, const char *connection, const char *name, cons
                : store_end(store, see_file(store, connection, name, hash, ret_news, error), error);
 }
 
-int store_files(Store *store, const char *connection, bool failed_only,
-                int (*each)(const FileRecord *file, void *userdata), void *userdata, Error *error)
+/* Each of the files that SQL selects, with the connection as ?1. */
+static int each_file(Store *store, const char *sql, const char *connection,
+                     int (*each)(const FileRecord *file, void *userdata), void *userdata, Error *error)
 {
-    static const char all[] = FILE_COLUMNS "WHERE " OF_CONNECTION " ORDER BY name, updated_ms";
-    static const char failed[] =
-        FILE_COLUMNS "INDEXED BY files_failed WHERE " OF_CONNECTION " AND " SHOWN_FAILED " ORDER BY name";
     _cleanup_(statement_done) Statement statement = { 0 };
-    int r = statement_get(store, failed_only ? failed : all, &statement, error);
+    int r = statement_get(store, sql, &statement, error);
     if (r < 0)
         return r;
     statement_bind_text(&statement, 1, connection);
@@ -225,6 +223,28 @@ int store_files(Store *store, const char *connection, bool failed_only,
             return r;
     }
     return r;
+}
+
+int store_files(Store *store, const char *connection, bool failed_only,
+                int (*each)(const FileRecord *file, void *userdata), void *userdata, Error *error)
+{
+    static const char all[] = FILE_COLUMNS "WHERE " OF_CONNECTION " ORDER BY name, updated_ms";
+    static const char failed[] =
+        FILE_COLUMNS "INDEXED BY files_failed WHERE " OF_CONNECTION " AND " SHOWN_FAILED " ORDER BY name";
+    return each_file(store, failed_only ? failed : all, connection, each, userdata, error);
+}
+
+/* Runs SQL with the connection as ?1 and, where there is one, HASH as ?2. */
+static int change_files(Store *store, const char *sql, const char *connection, const char *hash, Error *error)
+{
+    uint8_t digest[SHA256_SIZE];
+    _cleanup_(statement_done) Statement statement = { 0 };
+    if (statement_get(store, sql, &statement, error) < 0)
+        return -1;
+    statement_bind_text(&statement, 1, connection);
+    if (hash && bind_hash(store, &statement, 2, hash, digest, error) < 0)
+        return -1;
+    return statement_run(store, &statement, error);
 }
 
 /* Runs an UPDATE with the connection as ?1, the time as ?2 and perhaps a name as ?3; RET: how many rows it changed. */
@@ -254,24 +274,13 @@ int store_files_reclaim(Store *store, const char *connection, int64_t *ret, Erro
 int store_files_doubt(Store *store, const char *connection, Error *error)
 {
     static const char sql[] = "UPDATE files SET doubted = 1 WHERE " OF_CONNECTION " AND state = 2";
-    _cleanup_(statement_done) Statement statement = { 0 };
-    if (statement_get(store, sql, &statement, error) < 0)
-        return -1;
-    statement_bind_text(&statement, 1, connection);
-    return statement_run(store, &statement, error);
+    return change_files(store, sql, connection, NULL, error);
 }
 
 int store_file_trust(Store *store, const char *connection, const char *hash, Error *error)
 {
     static const char sql[] = "UPDATE files SET doubted = 0 WHERE " OF_CONNECTION " AND hash = ?2";
-    uint8_t digest[SHA256_SIZE];
-    _cleanup_(statement_done) Statement statement = { 0 };
-    if (statement_get(store, sql, &statement, error) < 0)
-        return -1;
-    statement_bind_text(&statement, 1, connection);
-    if (bind_hash(store, &statement, 2, hash, digest, error) < 0)
-        return -1;
-    return statement_run(store, &statement, error);
+    return change_files(store, sql, connection, hash, error);
 }
 
 static int name_was_seen(Store *store, const char *connection, const char *name, Error *error)
@@ -309,34 +318,18 @@ static_assert(FILE_STATE_COMMITTED == 2, "of others nothing is set aside");
 int store_sidecars_requeue(Store *store, const char *connection, int64_t *ret, Error *error)
 {
     static const char sql[] = "UPDATE files INDEXED BY files_quarantined SET requeued = 1 WHERE " WITH_SIDECAR;
-    _cleanup_(statement_done) Statement statement = { 0 };
-    if (statement_get(store, sql, &statement, error) < 0)
-        return -1;
-    statement_bind_text(&statement, 1, connection);
-    if (statement_run(store, &statement, error) < 0)
+    if (change_files(store, sql, connection, NULL, error) < 0)
         return -1;
     *ret = sqlite3_changes(store->db);
     return store_make_durable(store, error);
 }
 
-int store_sidecars_requeued(Store *store, const char *connection,
-                            int (*each)(const char hash[static SHA256_TEXT_SIZE], void *userdata), void *userdata,
-                            Error *error)
+int store_sidecars_requeued(Store *store, const char *connection, int (*each)(const FileRecord *file, void *userdata),
+                            void *userdata, Error *error)
 {
     static const char sql[] =
         FILE_COLUMNS "INDEXED BY files_quarantined WHERE " WITH_SIDECAR " AND requeued ORDER BY name, updated_ms";
-    _cleanup_(statement_done) Statement statement = { 0 };
-    int r = statement_get(store, sql, &statement, error);
-    if (r < 0)
-        return r;
-    statement_bind_text(&statement, 1, connection);
-    while ((r = statement_step(store, &statement, error)) > 0) {
-        _cleanup_(file_record_clear) FileRecord file = file_of(&statement);
-        r = each(file.hash, userdata);
-        if (r != 0)
-            return r;
-    }
-    return r;
+    return each_file(store, sql, connection, each, userdata, error);
 }
 
 /* What was tried of a sidecar before it was corrected is no failure any more, now that it is loaded. */
@@ -359,18 +352,11 @@ static int forget_tries(Store *store, const char *connection, const char *hash, 
 
 static int retire_sidecar(Store *store, const char *connection, const char *hash, Error *error)
 {
-    if (forget_tries(store, connection, hash, error) < 0)
-        return -1;
     static const char sql[] = "UPDATE files SET quarantined = 0, sidecar = NULL, requeued = 0 WHERE " OF_CONNECTION
                               " AND hash = ?2 AND requeued";
-    uint8_t digest[SHA256_SIZE];
-    _cleanup_(statement_done) Statement statement = { 0 };
-    if (statement_get(store, sql, &statement, error) < 0)
+    if (forget_tries(store, connection, hash, error) < 0)
         return -1;
-    statement_bind_text(&statement, 1, connection);
-    if (bind_hash(store, &statement, 2, hash, digest, error) < 0)
-        return -1;
-    return statement_run(store, &statement, error);
+    return change_files(store, sql, connection, hash, error);
 }
 
 int store_sidecar_retired(Store *store, const char *connection, const char *hash, Error *error)

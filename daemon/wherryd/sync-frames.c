@@ -103,9 +103,9 @@ void sync_take_line(Side *side, const char *text, size_t n)
 
 /* --- the ledger --- */
 
-static int add_hash(const char hash[static SHA256_TEXT_SIZE], void *userdata)
+static int add_hash(const FileRecord *file, void *userdata)
 {
-    json_array_append_new(userdata, json_string(hash));
+    json_array_append_new(userdata, json_string(file->hash));
     return 0;
 }
 

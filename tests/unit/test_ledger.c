@@ -208,11 +208,11 @@ static void test_each_once(void **state)
     assert_int_equal(world->counts.reclaimed + world->counts.retried + world->counts.failed, 0);
 }
 
-static int count_requeued(const char hash[static SHA256_TEXT_SIZE], void *userdata)
+static int count_requeued(const FileRecord *file, void *userdata)
 {
     char expected[SHA256_TEXT_SIZE];
     sha256_text(hash_of(0), expected);
-    assert_string_equal(hash, expected);
+    assert_string_equal(file->hash, expected);
     ++*(int *)userdata;
     return 0;
 }
