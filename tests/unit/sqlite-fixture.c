@@ -215,43 +215,13 @@ Value moment(int64_t seconds, uint32_t nanos, int16_t offset)
 const Value null = { .tag = VALUE_NULL }, absent = { .tag = VALUE_ABSENT }, yes = { .tag = VALUE_TRUE },
             no = { .tag = VALUE_FALSE };
 
-static void put_value(RowsWriter *rows, const Value *value)
-{
-    switch (value->tag) {
-    case VALUE_NULL:
-        rows_put_null(rows);
-        break;
-    case VALUE_ABSENT:
-        rows_put_absent(rows);
-        break;
-    case VALUE_FALSE:
-    case VALUE_TRUE:
-        rows_put_boolean(rows, value->tag == VALUE_TRUE);
-        break;
-    case VALUE_INTEGER:
-        rows_put_integer(rows, value->integer);
-        break;
-    case VALUE_FLOAT:
-        rows_put_float(rows, value->number);
-        break;
-    case VALUE_DATE:
-        rows_put_date(rows, value->days);
-        break;
-    case VALUE_TIMESTAMP:
-        rows_put_timestamp(rows, &value->timestamp);
-        break;
-    default:
-        rows_put_text(rows, value->tag, value->text.data, value->text.length);
-    }
-}
-
 int try_put(const Made *made, Operation operation, const Value *values, size_t row_count, Error *error)
 {
     Buffer buffer = { 0 };
     RowsWriter writer = rows_begin(&buffer, made->table.id, operation);
     for (size_t i = 0; i < row_count; i++) {
         for (size_t k = 0; k < made->table.column_count; k++)
-            put_value(&writer, &values[i * made->table.column_count + k]);
+            rows_put_value(&writer, &values[i * made->table.column_count + k]);
         rows_row_done(&writer);
     }
     rows_end(&writer);
