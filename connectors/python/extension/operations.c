@@ -16,8 +16,8 @@
 #include <syslog.h>
 
 #include "connectors/python/extension/convert.h"
-#include "connectors/python/extension/dict.h"
 #include "connectors/python/extension/layout.h"
+#include "connectors/python/extension/peek.h"
 #include "connectors/python/extension/stream.h"
 
 #define FIELDS_ON_STACK 64
@@ -30,7 +30,7 @@ static char *failure; /* the first error that the sync cannot outlive */
 int operations_setup(void)
 {
     declared = PyDict_New();
-    dict_setup();
+    peek_setup();
     return declared && convert_setup() == 0 ? 0 : -1;
 }
 
