@@ -9,7 +9,7 @@ import wherry_side
 from pythons import MINORS, find
 from test_parity import BUILD, CASES, CONFIGURATIONS, STATES, project
 
-TRIED = [case for case in CASES if case.startswith(("types ", "operations_m", "operations_r", "styles_mixed"))]
+TRIED = [case for case in CASES if case.startswith(("types ", "operations_m", "operations_r", "styles_"))]
 
 
 def run(case, folder, python):
