@@ -289,7 +289,7 @@ def test_a_build_without_duckdb_says_so_at_once(project, tmp_path):
     assert done.stderr == (
         "wherryctl: debug writes a DuckDB file, and this wherry was built without DuckDB: there is no "
         f'"{tmp_path}/alone/libexec/wherry/destination-duckdb"; run "subprojects/fetch duckdb", then "meson setup '
-        '--reconfigure" with the build\'s folder, and build again\n'
+        "--reconfigure\" with the build's folder, and build again\n"
     )
 
 
