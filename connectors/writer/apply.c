@@ -107,9 +107,10 @@ void apply_clear(Writer *writer)
     free(writer->prefix);
     free(writer->ensured);
     free(writer->file_name);
+    free(writer->passed_over);
     free(writer->deferred_state);
     writer->ensured = NULL;
-    writer->file_name = writer->deferred_state = NULL;
+    writer->file_name = writer->passed_over = writer->deferred_state = NULL;
 }
 
 /* A table that was dropped, or was given another name, is made anew with the new files alone, while the marks of the
@@ -191,8 +192,27 @@ static void file_over(Writer *writer)
     writer->file_name = NULL;
 }
 
+/* Where a file goes over what those before it left: what is easily missed. */
+static void warn_of_order(Writer *writer)
+{
+    bool ordered = writer->replaces || writer->changes;
+    if (writer->replaces && writer->batch.rows == 0)
+        writer_log(writer, LOG_WARNING, "file \"%s\" has no rows: with \"write_mode: truncate\" its table is empty now",
+                   writer->file_name);
+    if (ordered && writer->passed_over)
+        writer_log(
+            writer, LOG_WARNING,
+            "file \"%s\" was loaded, and \"%s\" before it was not: loaded later, that one replaces newer rows, until "
+            "the files after it are requeued",
+            writer->file_name, writer->passed_over);
+    free(writer->passed_over);
+    writer->passed_over = NULL;
+}
+
 static int file_undo(Writer *writer, FileEnd outcome, const Frame *end, const char *why, Error *error)
 {
+    if (!writer->passed_over)
+        writer->passed_over = xstrdup(writer->file_name);
     apply_abort(writer);
     changes_reset(writer);
     writer->rows_seen -= writer->batch.rows;
@@ -240,6 +260,8 @@ static int file_end(Writer *writer, const Frame *frame, bool dropped, Error *err
             r = batch_commit(writer, NULL, error);
         if (r == 0)
             r = file_report(writer, FILE_END_LOADED, frame, NULL, error);
+        if (r == 0 && !writer->plan)
+            warn_of_order(writer);
     }
     if (r == 0)
         file_over(writer);

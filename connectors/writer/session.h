@@ -30,6 +30,7 @@ struct Writer {
     size_t ensured_count;
     char *file_name;      /* of the open file, printable */
     bool replaces;        /* write_mode truncate */
+    char *passed_over;    /* a file that was not loaded, printable; NULL: none, or it was spoken of */
     bool looked_for_lost; /* whether the table of files is still there */
     char *deferred_state; /* taken, not yet committed; NULL: none */
     bool deferred_clean;  /* nothing was written since */

@@ -20,6 +20,7 @@ struct Ledger {
     char *connection, *asked_as, *run_id;
     uint32_t retry_cap;
     bool full;
+    bool ordered;
     bool plan;
     bool doubts;     /* in a plan: files that count as loaded may not be there */
     json_t *planned; /* owned; in a plan: hashes of the files that it would load */
@@ -63,6 +64,7 @@ int ledger_start(Store *store, const LedgerOptions *options, RunCounts *counts, 
     ledger->run_id = xstrdup(options->run_id);
     ledger->retry_cap = options->retry_cap;
     ledger->full = options->full;
+    ledger->ordered = options->ordered;
     ledger->plan = options->plan;
     ledger->planned = json_object();
     ledger->quarantine_dir = xstrdup(options->quarantine_dir);
@@ -169,17 +171,33 @@ static int skip(Ledger *ledger, LedgerAnswer *ret)
     return 0;
 }
 
-/* Says so where a file is skipped for what happened under another name; once per name for good. */
+/* What to type to have NAME tried again. */
+static char *requeue_command(const Ledger *ledger, const char *name)
+{
+    _cleanup_(freep) char *word = text_shell_word(name);
+    return xasprintf("wherryctl requeue %s %s%s", ledger->asked_as, *name == '-' ? "-- " : "", word);
+}
+
+/* Says so where a file is skipped for what happened under another name, or before it had other content; once per name
+ * for good. */
 static int skip_as_same(Ledger *ledger, const Offer *offer, const char *what, LedgerAnswer *ret, Error *error)
 {
-    bool news = true;
+    bool news = true, replaced = false, other_name = strcmp(offer->name, offer->record.name) != 0;
     if (!ledger->plan && store_file_seen(ledger->store, ledger->connection, offer->name, offer->hash, &news, error) < 0)
         return -1;
-    if (strcmp(offer->name, offer->record.name) != 0) {
-        ret->note = xasprintf("file \"%s\" has the same content as \"%s\", which %s: skipped", offer->name,
-                              offer->record.name, what);
-        ret->repeat = !news;
-    }
+    if (ledger->ordered && ret->loaded && !other_name &&
+        store_file_replaced(ledger->store, ledger->connection, &offer->record, &replaced, error) < 0)
+        return -1;
+    if (!other_name && !replaced)
+        return skip(ledger, ret);
+    _cleanup_(freep) char *command = requeue_command(ledger, offer->name);
+    _cleanup_(freep) char *remedy =
+        ledger->ordered && ret->loaded ? xasprintf("; \"%s\" applies it again", command) : xstrdup("");
+    ret->note = other_name ? xasprintf("file \"%s\" has the same content as \"%s\", which %s: skipped%s", offer->name,
+                                       offer->record.name, what, remedy)
+                           : xasprintf("file \"%s\" has again the content that %s, and other content since: skipped%s",
+                                       offer->name, what, remedy);
+    ret->repeat = !news;
     return skip(ledger, ret);
 }
 
@@ -199,13 +217,6 @@ static int skip_in_this_run(Ledger *ledger, const Offer *offer, LedgerAnswer *re
                                                                      : "this sync is loading";
     ret->loaded = offer->record.state == FILE_STATE_COMMITTED;
     return skip_as_same(ledger, offer, what, ret, error);
-}
-
-/* What to type to have NAME tried again. */
-static char *requeue_command(const Ledger *ledger, const char *name)
-{
-    _cleanup_(freep) char *word = text_shell_word(name);
-    return xasprintf("wherryctl requeue %s %s%s", ledger->asked_as, *name == '-' ? "-- " : "", word);
 }
 
 static int skip_at_cap(Ledger *ledger, Offer *offer, LedgerAnswer *ret, Error *error)

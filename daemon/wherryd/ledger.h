@@ -25,6 +25,7 @@ typedef struct LedgerOptions {
     const char *run_id;
     uint32_t retry_cap;         /* attempts; 0 counts as 1 */
     bool full;                  /* load every file again */
+    bool ordered;               /* write_mode truncate or cdc: what is loaded goes over what was loaded before */
     bool plan;                  /* only say what would be done: nothing is written */
     const char *quarantine_dir; /* where rows are set aside; NULL: nowhere */
 } LedgerOptions;

@@ -124,6 +124,8 @@ int store_file_put(Store *store, const char *connection, const FileRecord *file,
  * before. */
 int store_file_seen(Store *store, const char *connection, const char *name, const char *hash, bool *ret_news,
                     Error *error);
+/* Whether content that FILE's name had too was loaded after FILE was. */
+int store_file_replaced(Store *store, const char *connection, const FileRecord *file, bool *ret, Error *error);
 /* By name, then age. FAILED_ONLY: FAILED ones whose content is still the newest under its name. */
 int store_files(Store *store, const char *connection, bool failed_only,
                 int (*each)(const FileRecord *file, void *userdata), void *userdata, Error *error);

@@ -207,6 +207,21 @@ int store_file_seen(Store *store, const char *connection, const char *name, cons
                : store_end(store, see_file(store, connection, name, hash, ret_news, error), error);
 }
 
+int store_file_replaced(Store *store, const char *connection, const FileRecord *file, bool *ret, Error *error)
+{
+    static const char sql[] =
+        "SELECT 1 FROM files WHERE " OF_CONNECTION " AND name = ?2 AND state = 2 AND updated_ms > ?3";
+    _cleanup_(statement_done) Statement statement = { 0 };
+    if (statement_get(store, sql, &statement, error) < 0)
+        return -1;
+    statement_bind_text(&statement, 1, connection);
+    statement_bind_text(&statement, 2, file->name);
+    statement_bind_integer(&statement, 3, file->updated_ms);
+    int r = statement_step(store, &statement, error);
+    *ret = r > 0;
+    return r < 0 ? -1 : 0;
+}
+
 /* Each of the files that SQL selects, with the connection as ?1. */
 static int each_file(Store *store, const char *sql, const char *connection,
                      int (*each)(const FileRecord *file, void *userdata), void *userdata, Error *error)

@@ -137,6 +137,7 @@ int sync_open_ledger(Sync *sync, Error *error)
                               .run_id = sync->record->run_id,
                               .retry_cap = sync->config->retry_cap,
                               .full = sync->options.full,
+                              .ordered = !sync->config->append,
                               .plan = sync->options.task == SYNC_PLAN,
                               .quarantine_dir = sync->config->quarantine_dir };
     if (add_requeued(sync, error) < 0)

@@ -146,6 +146,18 @@ def test_random_files_against_a_model(changes, seed):
         assert shown == {key: (str(float(seq)), v, w) for key, (seq, v, w) in model.items()}
 
 
+def test_changes_that_would_come_late_are_spoken_of(changes):
+    changes.drop("1.ndjson", lines([change("a", 1, None, "c", v="old")]))
+    changes.drop("2.ndjson", lines([change("a", 1, 2, "u", v="new")]))
+    run = sync(changes)
+    assert run["outcome"] == "failed" and run["committed"] == 1
+    assert any(
+        'file "2.ndjson" was loaded, and "1.ndjson" before it was not: loaded later, that one replaces newer rows'
+        in line
+        for line in run["warnings"]
+    ), run["warnings"]
+
+
 def test_more_changes_than_memory_holds(changes):
     """Some 30 MB of them, backwards: sorted on disk, in several runs."""
     keys, versions, text = 3000, 40, "x" * 200

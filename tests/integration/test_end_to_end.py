@@ -558,3 +558,69 @@ def test_several_new_files_under_truncate_say_which_one_stays(wherry):
         '"c.csv" replaces the rows of "a.csv", which came with the same sync: with "write_mode: truncate" the last file'
         " in order of names is what stays"
     )
+
+
+def said(wherry, *words):
+    return [line for line in wherry.daemon.log().splitlines() if all(word in line for word in words)]
+
+
+def test_a_file_without_rows_that_empties_a_table_is_spoken_of(wherry):
+    wherry.pipeline("orders", write_mode="truncate")
+    wherry.start()
+    wherry.drop("a.csv", "id,note,amount\n1,x,1\n")
+    wherry.sync()
+    assert not said(wherry, "has no rows")
+    wherry.drop("b.csv", "")
+    run = wherry.sync()
+    warning = 'file "b.csv" has no rows: with "write_mode: truncate" its table is empty now'
+    assert run["warnings"] == [warning]
+    assert wherry.ids() == []
+
+
+def test_a_snapshot_as_it_was_before_says_how_to_have_it(wherry):
+    """The same name each time: content that was loaded once is not loaded again unasked."""
+    wherry.pipeline("orders", write_mode="truncate")
+    wherry.start()
+    for number in (1, 2):
+        wherry.drop("all.csv", f"id,note,amount\n{number},x,1\n")
+        wherry.sync()
+    wherry.drop("all.csv", "id,note,amount\n1,x,1\n")
+    assert wherry.sync()["committed"] == 0
+    assert wherry.ids() == [2]
+    assert said(
+        wherry,
+        'file "all.csv" has again the content that was loaded at ',
+        ', and other content since: skipped; "wherryctl requeue orders all.csv" applies it again',
+    )
+    wherry.ctl("requeue", "orders", "all.csv")
+    wherry.sync()
+    assert wherry.ids() == [1]
+
+
+def test_a_file_before_the_last_that_failed_is_spoken_of(wherry):
+    """It would replace what is newer, once it is repaired."""
+    wherry.pipeline("orders", write_mode="truncate")
+    wherry.start()
+    wherry.drop("a.csv", "id,note,amount\nbad,x,1\n")
+    wherry.drop("b.csv", "id,note,amount\n2,x,1\n")
+    run = wherry.sync(status=1)
+    warning = (
+        'file "b.csv" was loaded, and "a.csv" before it was not: loaded later, that one replaces newer rows, until the '
+        "files after it are requeued"
+    )
+    assert run["warnings"] == [warning]
+    wherry.drop("a.csv", "id,note,amount\n1,x,1\n")
+    wherry.sync()
+    assert wherry.ids() == [1]
+    wherry.ctl("requeue", "orders", "b.csv")
+    wherry.sync()
+    assert wherry.ids() == [2]
+
+
+def test_files_that_stay_beside_each_other_need_no_order(wherry):
+    wherry.pipeline("orders")
+    wherry.start()
+    wherry.drop("a.csv", "id,note,amount\nbad,x,1\n")
+    wherry.drop("b.csv", "id,note,amount\n")
+    wherry.sync(status=1)
+    assert not said(wherry, "newer rows") and not said(wherry, "has no rows")

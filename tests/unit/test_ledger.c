@@ -29,7 +29,7 @@ typedef struct World {
     char run_id[16];
     unsigned run;
     uint32_t retry_cap;
-    bool full, plan;
+    bool full, plan, ordered;
     /* the destination */
     bool holds[FILES_MAX];
     unsigned loads[FILES_MAX]; /* ever committed */
@@ -97,6 +97,7 @@ static void sync_begins(World *world)
                               .run_id = world->run_id,
                               .retry_cap = world->retry_cap,
                               .full = world->full,
+                              .ordered = world->ordered,
                               .plan = world->plan,
                               .quarantine_dir = "/bad" };
     assert_int_equal(ledger_start(world->store, &options, &world->counts, &world->ledger, NULL), 0);
@@ -276,6 +277,43 @@ static void test_left_out_is_not_loaded(void **state)
     sync_begins(world);
     skips(world, "a.csv", 0, "left out after 1 failed attempt");
     assert_false(world->loaded);
+}
+
+static void loads_whole(World *world, const char *name, unsigned i)
+{
+    sync_begins(world);
+    assert_int_equal(offer(world, name, i), LEDGER_LOAD);
+    destination_commits(world, i);
+    report(world, i, FILE_END_LOADED);
+}
+
+/* A file that is written anew in its place, and one day as it was before. */
+static void test_content_that_comes_back(void **state)
+{
+    World *world = *state;
+    world->ordered = true;
+    loads_whole(world, "all.csv", 0);
+    sync_begins(world);
+    skips(world, "all.csv", 0, NULL);
+    usleep(2000); /* the ledger keeps milliseconds */
+    loads_whole(world, "all.csv", 1);
+    sync_begins(world);
+    skips(world, "all.csv", 0,
+          ", and other content since: skipped; \"wherryctl requeue orders all.csv\" applies it again");
+    assert_non_null(strstr(world->note, "file \"all.csv\" has again the content that was loaded at 20"));
+    assert_false(world->repeat);
+    skips(world, "all.csv", 0, "has again the content");
+    assert_true(world->repeat);
+    skips(world, "copy.csv", 0, ": skipped; \"wherryctl requeue orders copy.csv\" applies it again");
+    int64_t count;
+    assert_int_equal(store_files_requeue(world->store, "orders", "all.csv", &count, NULL), 0);
+    usleep(2000);
+    loads_whole(world, "all.csv", 0);
+    sync_begins(world);
+    skips(world, "all.csv", 0, NULL);
+    world->ordered = false; /* each file's rows stay beside the others' */
+    sync_begins(world);
+    skips(world, "all.csv", 1, NULL);
 }
 
 static void test_same_content(void **state)
@@ -721,6 +759,7 @@ int main(void)
         ledger_test(test_rows_set_aside),
         ledger_test(test_left_out_is_not_loaded),
         ledger_test(test_same_content),
+        ledger_test(test_content_that_comes_back),
         ledger_test(test_retried_up_to_the_cap),
         ledger_test(test_at_cap_under_another_name),
         ledger_test(test_requeue_of_a_failed_one),
