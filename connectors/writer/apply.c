@@ -300,25 +300,24 @@ static int take_checkpoint(Writer *writer, const Frame *frame, Error *error)
     return commit_checkpoint(writer, error);
 }
 
+bool apply_waits(const Writer *writer)
+{
+    return writer->in_batch && writer->deferred_state && writer->deferred_clean;
+}
+
+int apply_settle(Writer *writer, Error *error)
+{
+    return apply_waits(writer) ? commit_checkpoint(writer, error) : 0;
+}
+
 int apply_deferred(Writer *writer, int *ret_ms, Error *error)
 {
     *ret_ms = -1;
-    if (!writer->in_batch || !writer->deferred_state || !writer->deferred_clean)
+    if (!apply_waits(writer))
         return 0;
     int64_t left = writer->batch_began_ms + writer->commit_interval_ms - clock_monotonic_ms();
-    if (left <= 0)
-        return commit_checkpoint(writer, error);
-    *ret_ms = (int)MIN_OF(left, (int64_t)INT_MAX);
-    return 0;
-}
-
-/* The worker is gone without an END. A checkpoint that waits for its commit stands for rows that are whole, unless
- * others came since: these are part of the transaction already. A source that fails soon after each checkpoint gets on
- * so. */
-int apply_gone(Writer *writer, Error *error)
-{
-    bool whole = writer->in_batch && writer->deferred_state && writer->deferred_clean;
-    return whole ? commit_checkpoint(writer, error) : 0;
+    *ret_ms = (int)MIN_OF(MAX_OF(left, (int64_t)0), (int64_t)INT_MAX);
+    return left <= 0 ? commit_checkpoint(writer, error) : 0;
 }
 
 /* Rows after the last checkpoint, tables that nobody has looked at yet, and what a full sync has not seen. A batch that

@@ -34,6 +34,7 @@ struct Writer {
     bool looked_for_lost; /* whether the table of files is still there */
     char *deferred_state; /* taken, not yet committed; NULL: none */
     bool deferred_clean;  /* nothing was written since */
+    size_t looked_ahead;  /* writer.c: how far behind it, for where it may be written on */
     int64_t batch_began_ms;
     uint64_t rows_seen;
     uint64_t rows_committed;
@@ -89,10 +90,12 @@ int control_check(const Writer *writer, Error *error);    /* ERROR_CANCELLED whe
 /* --- apply.c --- */
 /* Checks and applies one frame of the pipe. ERROR ends the sync; the caller aborts. */
 int apply_operation(Writer *writer, const Frame *frame, Error *error);
-/* Commits a checkpoint that was merged with later ones, once its time has come. RET_MS: when to call again; -1: never.
- */
+/* Commits a checkpoint that was merged with later ones, once its time has come. RET_MS: when to go on; -1: not before
+ * there are operations. */
 int apply_deferred(Writer *writer, int *ret_ms, Error *error);
-int apply_gone(Writer *writer, Error *error);                     /* the worker ended without END */
+/* Whether a checkpoint waits for its commit, and nothing came after it. */
+bool apply_waits(const Writer *writer);
+int apply_settle(Writer *writer, Error *error);                   /* commits the one that waits, if there is one */
 int apply_state(Writer *writer, const char *state, Error *error); /* set_state */
 void apply_abort(Writer *writer);
 int apply_plan_tell(Writer *writer, Error *error); /* what an open batch would do, but what was told before */

@@ -19,6 +19,7 @@
 
 #define DEFAULT_MAX_VALUE_SIZE (16 << 20)
 #define DEFAULT_COMMIT_INTERVAL_S 1
+#define LOOK_AHEAD_MAX (1 << 20) /* bytes of operations: a commit more is little beside them */
 /* For the rows that wait to be coalesced: worker and writer stay below 40 MB together, whatever the size of a batch. */
 #define DEFAULT_COALESCE_MEMORY (12 << 20)
 #define DEFAULT_SET_ASIDE_MAX (256 << 20) /* beside the database, which grows by as much: bounded all the same */
@@ -154,10 +155,32 @@ static int open_destination(Writer *writer, const Begin *begin, Error *error)
 
 /* --- the loop --- */
 
+/* What comes after a checkpoint that waits for its commit is part of no transaction before the next checkpoint, or END,
+ * is there as well: a source that fails in between has that checkpoint, and gets on, however often it fails soon after
+ * one. Where this is more than is kept here, the checkpoint waits no longer. */
+static int look_ahead(Writer *writer, const FrameReader *reader, bool *ret_go_on, Error *error)
+{
+    const uint32_t ends = 1u << FRAME_CHECKPOINT | 1u << FRAME_END;
+    *ret_go_on = !apply_waits(writer) || frame_reader_has(reader, ends, &writer->looked_ahead);
+    if (!*ret_go_on && buffer_length(&reader->buffer) >= LOOK_AHEAD_MAX) {
+        *ret_go_on = true;
+        if (apply_settle(writer, error) < 0)
+            return -1;
+    }
+    if (*ret_go_on)
+        writer->looked_ahead = 0;
+    return 0;
+}
+
 static int take_operations(Writer *writer, FrameReader *reader, Error *error)
 {
     while (writer->sequence.state != SEQUENCE_ENDED) {
         Frame frame;
+        bool go_on;
+        if (look_ahead(writer, reader, &go_on, error) < 0)
+            return -1;
+        if (!go_on)
+            return 0;
         int r = frame_reader_next(reader, &frame, error);
         if (r < 0)
             return error_prefix(error, "the worker broke the protocol: ");
@@ -207,7 +230,7 @@ static int wait_for_input(Writer *writer, const Channel *pipe, bool *ret_pipe, E
 /* What happened to the worker is for the worker, or for whoever reaps it, to say: this is only what follows from it. */
 static int end_without_end(Writer *writer, Error *error)
 {
-    if (apply_gone(writer, error) < 0)
+    if (apply_settle(writer, error) < 0)
         return -1;
     return error_set(error, ERROR_CANCELLED,
                      "the worker ended before it had sent everything; what was not committed "
@@ -226,9 +249,7 @@ static int run_operations(Writer *writer, Channel *pipe, Error *error)
                 return -1;
             return writer->sequence.state == SEQUENCE_ENDED ? 0 : end_without_end(writer, error);
         }
-        if (!readable)
-            continue;
-        int r = channel_fill(pipe, error);
+        int r = readable ? channel_fill(pipe, error) : 0;
         if (r == CHANNEL_E_END || (r < 0 && error->kind == ERROR_CANCELLED)) {
             error_clear(error);
             return end_without_end(writer, error);

@@ -372,10 +372,10 @@ void frame_reader_clear(FrameReader *reader)
 /* Room offered to a read() where no larger frame is under way: two full ROWS frames. */
 #define FRAME_READ_SIZE (2 * FRAME_ROWS_TARGET)
 
-static uint32_t payload_length(const Buffer *buffer)
+static uint32_t length_in(const uint8_t *header)
 {
     uint32_t length;
-    memcpy(&length, buffer_bytes(buffer), sizeof(length));
+    memcpy(&length, header, sizeof(length));
     return length;
 }
 
@@ -385,7 +385,8 @@ uint8_t *frame_reader_reserve(FrameReader *reader, size_t *ret_n)
     if (have == 0)
         buffer_reset(&reader->buffer);
     if (have >= FRAME_HEADER_SIZE) {
-        size_t whole = (size_t)FRAME_HEADER_SIZE + MIN_OF(payload_length(&reader->buffer), reader->payload_max);
+        size_t whole =
+            (size_t)FRAME_HEADER_SIZE + MIN_OF(length_in(buffer_bytes(&reader->buffer)), reader->payload_max);
         if (whole > have)
             wanted = MAX_OF(whole - have, (size_t)1);
     }
@@ -405,7 +406,7 @@ int frame_reader_next(FrameReader *reader, Frame *ret, Error *error)
     if (buffer_length(buffer) < FRAME_HEADER_SIZE)
         return FRAME_E_MORE;
     const uint8_t *header = buffer_bytes(buffer);
-    uint32_t length = payload_length(buffer);
+    uint32_t length = length_in(header);
     uint8_t type = header[4];
     if (type == 0 || type >= _FRAME_TYPE_MAX || header[5] || header[6] || header[7])
         return error_set(error, ERROR_INTERNAL, "not a frame: unknown type %u or reserved bytes in use", type);
@@ -430,4 +431,24 @@ int frame_reader_next(FrameReader *reader, Frame *ret, Error *error)
     buffer->begin += FRAME_HEADER_SIZE + length;
     *ret = frame;
     return 0;
+}
+
+static_assert(_FRAME_TYPE_MAX <= 32, "types are bits of a number");
+
+bool frame_reader_has(const FrameReader *reader, uint32_t types, size_t *offset)
+{
+    size_t have = buffer_length(&reader->buffer);
+    while (have - *offset >= FRAME_HEADER_SIZE) {
+        const uint8_t *header = buffer_bytes(&reader->buffer) + *offset;
+        uint32_t length = length_in(header);
+        uint8_t type = header[4];
+        if (type == 0 || type >= _FRAME_TYPE_MAX || length > reader->payload_max)
+            return true;
+        if (have - *offset - FRAME_HEADER_SIZE < length)
+            return false;
+        if (types & UINT32_C(1) << type)
+            return true;
+        *offset += FRAME_HEADER_SIZE + length;
+    }
+    return false;
 }

@@ -278,6 +278,10 @@ uint8_t *frame_reader_reserve(FrameReader *reader, size_t *ret_n);
 void frame_reader_added(FrameReader *reader, size_t n);
 /* The next frame; FRAME_E_MORE; or negative with ERROR: the bytes are not the protocol. */
 int frame_reader_next(FrameReader *reader, Frame *ret, Error *error);
+/* Whether a whole frame of one of TYPES (bits, 1 << FrameType) lies ahead. *OFFSET, 0 at first, is where the next call
+ * goes on, as long as frame_reader_next() is not called in between. Bytes that are no frame count as one, so that
+ * frame_reader_next() comes to tell. */
+bool frame_reader_has(const FrameReader *reader, uint32_t types, size_t *offset);
 
 /* Walks the values of a ROWS frame; every read is bounds-checked. */
 typedef struct RowCursor {

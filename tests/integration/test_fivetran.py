@@ -182,6 +182,26 @@ def test_two_that_start_at_once_leave_each_other_their_folders(plain_wherry):
 # --- how it ends ---
 
 
+def test_what_fails_soon_after_a_checkpoint_goes_on_from_it(running):
+    """Although checkpoints that follow one another so fast are merged."""
+    connector(
+        running,
+        """
+        n = state.get("n", 0)
+        for i in range(3):
+            op.upsert("t", {"id": 10 * n + i})
+            op.checkpoint({"n": n + 1})
+        op.upsert("t", {"id": 10 * n + 9})
+        raise ValueError("later")
+        """,
+        commit_interval="1h",
+    )
+    for n in (1, 2):
+        assert running.sync("weather", status=1)["rows_committed"] == 3
+        assert running.ctl("state", "weather", "get").stdout == f'{{"n":{n}}}\n'
+    assert [row[0] for row in running.query("SELECT id FROM t ORDER BY id")] == [0, 1, 2, 10, 11, 12]
+
+
 def test_an_exception_fails_the_sync_with_its_traceback(running):
     program = """
         op.upsert("t", {"id": 1})

@@ -39,27 +39,56 @@ def test_checkpoints_are_merged_within_the_interval(destination):
         assert writer.expect("TAKEN").fields["number"] == i
     # Nothing more comes: the interval alone brings the commit.
     assert writer.expect("COMMITTED").fields == {"sequence": 1, "rows": 5, "state": '{"at": 5}'}
+    # What comes after a checkpoint that waits does not hold it up, nor is it held up for longer itself.
     writer.put(upserts(6) + frames.encode("CHECKPOINT", number=6, state='{"at": 6}') + upserts(7))
-    assert writer.finish() == 1  # without END, and rows came after the checkpoint that waited: neither row nor state
-    assert destination.query("SELECT max(id) FROM t") == [(5,)]
-    assert destination.query("SELECT state FROM _wherry_state") == [('{"at": 5}',)]
+    assert writer.expect("TAKEN").fields["number"] == 6
+    assert writer.expect("COMMITTED").fields == {"sequence": 2, "rows": 1, "state": '{"at": 6}'}
+    writer.put(upserts(8) + frames.encode("CHECKPOINT", number=7, state='{"at": 8}') + frames.encode("END"))
+    assert writer.finish() == 0
+    assert writer.frames("COMMITTED")[2:] == [{"sequence": 3, "rows": 2, "state": '{"at": 8}'}]
 
 
-@pytest.mark.parametrize("cut", ["", "half a frame", "worker gone"])
-def test_a_checkpoint_that_waits_is_kept_when_the_worker_ends(destination, cut):
+LATER = {
+    "nothing": b"",
+    "half a row": upserts(3)[:-1],
+    "rows": upserts(3) + upserts(4, 5),
+    "another table": frames.table("u", [("id", "integer", KEY)], 1) + frames.rows([(3,)], 1, "upsert"),
+    "a truncate": frames.encode("TRUNCATE", table=0),
+    "half a checkpoint": upserts(3) + frames.encode("CHECKPOINT", number=2, state='{"at": 3}')[:-1],
+}
+
+
+@pytest.mark.parametrize("gone", ["the pipe's end", "the worker's end"])
+@pytest.mark.parametrize("later", LATER)
+def test_a_checkpoint_that_waits_is_kept_when_the_worker_ends(destination, later, gone):
     """Else a source that fails soon after each checkpoint would begin anew for ever."""
     writer = destination.start(files=False, commit_interval=3600)
     writer.opened()
     writer.put(frames.hello() + frames.table("t", [("id", "integer", KEY)]))
     writer.put(upserts(1, 2) + frames.encode("CHECKPOINT", number=1, state='{"at": 2}'))
     writer.expect("TAKEN")
-    if cut == "half a frame":
-        writer.put(upserts(3)[:-1])
-    elif cut == "worker gone":
+    writer.put(LATER[later])
+    if gone == "the worker's end":
         writer.say(frames.encode("WORKER_GONE"))
     assert writer.finish() == 1
     assert writer.frames("COMMITTED") == [{"sequence": 1, "rows": 2, "state": '{"at": 2}'}]
     assert destination.query("SELECT id FROM t") == [(1,), (2,)]
+    assert destination.query("SELECT name FROM sqlite_master WHERE name = 'u'") == []
+
+
+def test_a_checkpoint_does_not_wait_for_more_than_can_be_kept(destination):
+    """What comes after it is kept until the next one, up to a bound: here none comes."""
+    writer = destination.start(files=False, commit_interval=3600)
+    writer.opened()
+    writer.put(frames.hello() + frames.table("t", [("id", "integer", KEY)]))
+    writer.put(upserts(1) + frames.encode("CHECKPOINT", number=1, state='{"at": 1}'))
+    writer.put(upserts(2) + frames.encode("CHECKPOINT", number=2, state='{"at": 2}'))
+    assert [writer.expect("TAKEN").fields["number"] for _ in range(2)] == [1, 2]
+    writer.put(b"".join(upserts(*range(n, n + 1000)) for n in range(3, 200_000, 1000)))
+    assert writer.expect("COMMITTED").fields == {"sequence": 1, "rows": 2, "state": '{"at": 2}'}
+    writer.put(frames.encode("END"))
+    assert writer.finish() == 0
+    assert writer.frames("COMMITTED")[1:] == [{"sequence": 2, "rows": 200_000, "state": ""}]
 
 
 @pytest.mark.parametrize("rows", ["upsert", "update", "delete"])

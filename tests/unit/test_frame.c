@@ -254,6 +254,37 @@ static void every_frame_survives_every_cut(void **state)
     }
 }
 
+static void what_lies_ahead(void **state)
+{
+    _cleanup_(buffer_clear) Buffer wire = { 0 };
+    RowsWriter rows = rows_begin(&wire, 0, OPERATION_UPSERT);
+    rows_end(&rows);
+    frame_encode(&wire, &(Frame){ .type = FRAME_TRUNCATE });
+    size_t before = buffer_length(&wire);
+    frame_encode(&wire, &(Frame){ .type = FRAME_CHECKPOINT, .checkpoint = { .state = frame_text("{}") } });
+    FrameReader reader;
+    frame_reader_init(&reader, 1 << 20);
+    size_t offset = 0;
+    for (size_t n = 0; n < buffer_length(&wire); n++) {
+        size_t room;
+        assert_false(frame_reader_has(&reader, 1u << FRAME_CHECKPOINT, &offset));
+        *frame_reader_reserve(&reader, &room) = buffer_bytes(&wire)[n];
+        frame_reader_added(&reader, 1);
+    }
+    assert_int_equal(offset, before); /* it goes on there */
+    assert_true(frame_reader_has(&reader, 1u << FRAME_CHECKPOINT | 1u << FRAME_END, &offset));
+    offset = 0;
+    assert_false(frame_reader_has(&reader, 1u << FRAME_END, &offset));
+    assert_int_equal(offset, buffer_length(&wire));
+    for (size_t i = 0; i < FRAME_HEADER_SIZE; i++) {
+        size_t room;
+        *frame_reader_reserve(&reader, &room) = 0xff;
+        frame_reader_added(&reader, 1);
+    }
+    assert_true(frame_reader_has(&reader, 1u << FRAME_END, &offset)); /* no frame: whoever reads on is told */
+    frame_reader_clear(&reader);
+}
+
 static int decode(const uint8_t *data, size_t n, Frame *frame, char **ret_message)
 {
     FrameReader reader;
@@ -346,9 +377,8 @@ static void a_cursor_never_leaves_its_frame(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_frame_survives_every_cut),
-        cmocka_unit_test(a_payload_of_another_length_is_refused),
-        cmocka_unit_test(foreign_bytes_are_refused),
+        cmocka_unit_test(every_frame_survives_every_cut),         cmocka_unit_test(what_lies_ahead),
+        cmocka_unit_test(a_payload_of_another_length_is_refused), cmocka_unit_test(foreign_bytes_are_refused),
         cmocka_unit_test(a_cursor_never_leaves_its_frame),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
