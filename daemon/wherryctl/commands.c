@@ -11,6 +11,7 @@
 #include "daemon/wherryctl/options.h"
 #include "daemon/wherryctl/table.h"
 #include "lib/basics/text.h"
+#include "wherry-build.h"
 
 #define ANY_NUMBER UINT_MAX
 #define ABOUT_FILE                                                                                                 \
@@ -69,15 +70,17 @@ static const Command COMMANDS[] = {
       "Names, types and the way the files are written are taken from their beginnings, of all FILEs together. What is\n"
       "not certain is a comment. CSV and NDJSON, also compressed, and Parquet, which says itself what it holds.",
       command_draft },
-    { "init", "[DIR]", 0, 1, OPTION_TEMPLATE, "begin a connector: connector.py and what belongs to it",
-      "Files that are there already stay as they are. The project is Fivetran's: it runs there unchanged, too.",
+    { "init", "[DIR]", 0, 1, OPTION_TEMPLATE | OPTION_YES | OPTION_NON_INTERACTIVE,
+      "begin a connector: connector.py and what belongs to it",
+      "Files that are there already stay as they are, with --force all but connector.py. The project is Fivetran's: it\n"
+      "runs there unchanged, too.",
       command_init },
-    { "debug", "[DIR]", 0, 1, OPTION_CONFIGURATION | OPTION_STATE | OPTION_PYTHON | OPTION_NAMING,
+    { "debug", "[DIR]", 0, 1, OPTION_CONFIGURATION | OPTION_STATE | OPTION_PYTHON | OPTION_NAMING | OPTION_WITHOUT_MEANING,
       "run a connector's project once, into files/warehouse.db; needs no daemon",
       "The tables are in the schema \"tester\" of that DuckDB file, the state is files/state.json: the next run goes on\n"
       "from there, \"wherryctl reset\" deletes both. The configuration is configuration.json, where none is named.",
       command_debug },
-    { "package", "[DIR]", 0, 1, 0, "pack what deploy would send into files/code.zip",
+    { "package", "[DIR]", 0, 1, OPTION_YES | OPTION_NON_INTERACTIVE, "pack what deploy would send into files/code.zip",
       "Left out are hidden files, files/, configuration.json, __pycache__, virtual environments and what .gitignore\n"
       "names.", command_package },
     { "reset", "[DIR]", 0, 1, OPTION_YES | OPTION_NON_INTERACTIVE, "delete what debug made: the state and its tables",
@@ -96,11 +99,12 @@ static const Command COMMANDS[] = {
       "again under the same name it is new, and paused, and goes on from there, unless \"wherryctl state CONNECTION\n"
       "reset\" came before or \"wherryctl sync CONNECTION --full\" comes after. A sync that runs goes on to its end.",
       command_undeploy },
-    { "configuration", "CONNECTION [set KEY | unset KEY]", 1, 3, OPTION_JSON,
+    { "configuration", "CONNECTION [set KEY | unset KEY]", 1, 3, OPTION_JSON | OPTION_OF_FORM,
       "list or change what a deployed connector is configured with",
       "Only names are ever shown. The value of \"set\" comes on standard input, without its last line end.",
       command_configuration },
     { "help", "[COMMAND]", 0, 1, OPTION_MANUAL, "explain wherryctl or one command", NULL, command_help },
+    { "version", "", 0, 0, 0, "print the version", NULL, command_version },
     { NULL },
 };
 /* clang-format on */
@@ -175,5 +179,11 @@ int command_help(const Options *options, char *const *arguments, size_t count)
         return EXIT_WRONG_USE;
     }
     commands_print_help(command);
+    return EXIT_DONE;
+}
+
+int command_version(const Options *options, char *const *arguments, size_t count)
+{
+    puts("wherryctl " WHERRY_VERSION);
     return EXIT_DONE;
 }

@@ -48,6 +48,7 @@ typedef enum OptionBit {
     OPTION_NAMING = 1 << 25,
     OPTION_FREQUENCY = 1 << 26,
     OPTION_WITHOUT_MEANING = 1 << 27, /* to Fivetran's service only */
+    OPTION_OF_FORM = 1 << 29,         /* the same */
     TAKES_UNRUN_FILE = 1 << 28,       /* with TAKES_FILE: also one that was never run */
     TAKES_FILE = 1 << 24,             /* not an option: its connection may be a pipeline file */
 } OptionBit;
@@ -59,8 +60,8 @@ typedef struct Options {
     const char *tables; /* joined by "," */
     int64_t limit;
     const char *connection, *destination, *configuration, *state_file, *template_name, *python, *naming, *frequency;
-    const char *without_meaning[8]; /* names of options, without their values */
-    size_t without_meaning_count;
+    const struct OptionName **names; /* owned: each as it was given, without its value; from OPTION_NAMES */
+    size_t name_count;
     const char *file; /* a pipeline file in place of a connection: what `run` keeps of it is meant; NULL: the daemon */
     bool unrun;       /* it need not have been run */
     const char *config_dir, *state_dir, *runtime_dir; /* as given; NULL: not */
@@ -105,3 +106,4 @@ int command_deploy(const Options *options, char *const *arguments, size_t count)
 int command_undeploy(const Options *options, char *const *arguments, size_t count);
 int command_configuration(const Options *options, char *const *arguments, size_t count);
 int command_help(const Options *options, char *const *arguments, size_t count); /* commands.c */
+int command_version(const Options *options, char *const *arguments, size_t count);

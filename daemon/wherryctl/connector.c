@@ -105,11 +105,11 @@ static const Template *find_template(const char *name)
     return NULL;
 }
 
-/* Writes a file that is not there yet; one that is stays. */
-static int put(const char *folder, const char *name, const char *text, mode_t mode, Error *error)
+/* Writes a file that is not there yet; one that is stays, unless it is to be written ANEW. */
+static int put(const char *folder, const char *name, const char *text, mode_t mode, bool anew, Error *error)
 {
     _cleanup_(freep) char *path = path_join(folder, name);
-    _cleanup_(close_fdp) int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+    _cleanup_(close_fdp) int fd = open(path, O_WRONLY | O_CREAT | (anew ? O_TRUNC : O_EXCL) | O_CLOEXEC, mode);
     if (fd < 0 && errno == EEXIST)
         return 0;
     if (fd >= 0 && file_write_all(fd, text, strlen(text)) == 0) {
@@ -130,16 +130,18 @@ int command_init(const Options *options, char *const *arguments, size_t count)
                 options->template_name);
         return EXIT_WRONG_USE;
     }
-    if (access(connector, F_OK) == 0) {
-        fprintf(stderr, "wherryctl: \"%s\" is there already; nothing was changed\n", connector);
+    bool anew = options->given & OPTION_YES;
+    if (!anew && access(connector, F_OK) == 0) {
+        fprintf(stderr, "wherryctl: \"%s\" is there already; nothing was changed (--force writes it anew)\n",
+                connector);
         return EXIT_WRONG_USE;
     }
     if (paths_make(folder, 0777, &error) < 0)
         return say_error(EXIT_WRONG_USE, &error);
-    if (put(folder, "connector.py", template->connector, 0666, &error) < 0 ||
-        put(folder, "requirements.txt", requirements, 0666, &error) < 0 ||
-        put(folder, "configuration.json", template->configuration, 0600, &error) < 0 ||
-        put(folder, ".gitignore", ignored, 0666, &error) < 0)
+    if (put(folder, "connector.py", template->connector, 0666, anew, &error) < 0 ||
+        put(folder, "requirements.txt", requirements, 0666, false, &error) < 0 ||
+        put(folder, "configuration.json", template->configuration, 0600, false, &error) < 0 ||
+        put(folder, ".gitignore", ignored, 0666, false, &error) < 0)
         return say_error(EXIT_FAILED, &error);
     _cleanup_(freep) char *word = text_shell_word(folder);
     printf("run it with \"wherryctl debug%s%s\"\n", count > 0 ? " " : "", count > 0 ? word : "");

@@ -38,7 +38,7 @@ typedef struct Debug {
     char *folder;        /* of what is kept for this project */
     char *files, *state_path, *pipeline;
     char *environment;
-    const char *naming; /* NULL: normalised */
+    const char *naming; /* NULL: as by default */
     json_t *state;      /* to begin with */
     json_t *calls;      /* as the worker counted them */
     unsigned changes;   /* of tables */
@@ -109,18 +109,6 @@ static int read_state(Debug *debug, Error *error)
                : error_set(error, ERROR_CONFIGURATION, "%s: invalid state; it must be a JSON object", path);
 }
 
-static int read_naming(Debug *debug, Error *error)
-{
-    const char *given = debug->options->naming ? debug->options->naming : getenv("FIVETRAN_NAMING");
-    if (!given || !*given || strcasecmp(given, "FIVETRAN_NAMING") == 0 || strcasecmp(given, "normalised") == 0)
-        return 0;
-    debug->naming = "source";
-    if (strcasecmp(given, "SOURCE_NAMING") == 0 || strcasecmp(given, "source") == 0)
-        return 0;
-    return error_set(error, ERROR_CONFIGURATION,
-                     "\"--naming %s\" is neither FIVETRAN_NAMING (normalised names) nor SOURCE_NAMING", given);
-}
-
 static int choose_folder(Debug *debug, Error *error)
 {
     const char *project = debug->project.folder;
@@ -153,8 +141,10 @@ static int gather(Debug *debug, const char *folder, Error *error)
         return -1;
     debug->files = path_join(debug->project.folder, "files");
     debug->state_path = path_join(debug->files, "state.json");
+    const char *naming = debug->options->naming ? debug->options->naming : getenv("FIVETRAN_NAMING");
     if (check_destination(error) < 0 || read_configuration(debug, error) < 0 || read_state(debug, error) < 0 ||
-        read_naming(debug, error) < 0 || paths_make(debug->files, 0777, error) < 0 || choose_folder(debug, error) < 0)
+        project_naming(naming, &debug->naming, error) < 0 || paths_make(debug->files, 0777, error) < 0 ||
+        choose_folder(debug, error) < 0)
         return -1;
     debug->pipeline = path_join(debug->folder, CONNECTION ".yaml");
     return 0;

@@ -53,28 +53,6 @@ static const char *from_environment(const char *given, const char *variable)
 
 /* --- what is asked for --- */
 
-/* Flags that mean something to Fivetran's service only. Their values may be secrets: none is shown. */
-static void say_without_meaning(const Options *options)
-{
-    for (size_t i = 0; i < options->without_meaning_count; i++)
-        fprintf(stderr, "wherryctl: note: \"%s\" has no meaning here and is not used\n", options->without_meaning[i]);
-}
-
-static int read_naming(Deployment *deployment, Error *error)
-{
-    const char *given = from_environment(deployment->options->naming, "FIVETRAN_NAMING");
-    if (!given)
-        return 0;
-    if (strcasecmp(given, "source") == 0 || strcasecmp(given, "SOURCE_NAMING") == 0)
-        deployment->naming = "source";
-    else if (strcasecmp(given, "normalised") == 0 || strcasecmp(given, "FIVETRAN_NAMING") == 0)
-        deployment->naming = "normalised";
-    else
-        return error_set(error, ERROR_CONFIGURATION,
-                         "\"--naming %s\" is neither FIVETRAN_NAMING (normalised names) nor SOURCE_NAMING", given);
-    return 0;
-}
-
 static int read_connection(Deployment *deployment, Error *error)
 {
     deployment->connection = from_environment(deployment->options->connection, "FIVETRAN_CONNECTION_NAME");
@@ -110,7 +88,8 @@ static int gather(Deployment *deployment, const char *folder, Error *error)
     const Options *options = deployment->options;
     deployment->destination = from_environment(options->destination, "FIVETRAN_DESTINATION_NAME");
     deployment->overwrite = options->given & OPTION_YES;
-    if (read_connection(deployment, error) < 0 || read_naming(deployment, error) < 0 ||
+    const char *naming = from_environment(options->naming, "FIVETRAN_NAMING");
+    if (read_connection(deployment, error) < 0 || project_naming(naming, &deployment->naming, error) < 0 ||
         project_open(folder, &deployment->project, error) < 0 || read_configuration(deployment, error) < 0)
         return -1;
     return project_list(&deployment->project, deployment->configuration_path, error);
@@ -271,11 +250,13 @@ static void say_deployed(const Deployment *deployment, const json_t *deployed)
         printf("start it with\n  wherryctl resume %s\n  wherryctl sync %s --follow\n", name, name);
 }
 
-static void say_hints(const Deployment *deployment)
+static void say_hints(const Deployment *deployment, const json_t *deployed)
 {
     _cleanup_(freep) char *configuration = path_join(deployment->project.folder, "configuration.json");
     if (!deployment->configuration && access(configuration, F_OK) == 0)
-        printf("configuration.json is not deployed; \"--configuration configuration.json\" does it\n");
+        puts(json_is_true(json_object_get(deployed, "created"))
+                 ? "configuration.json is not deployed; \"--configuration configuration.json\" does it"
+                 : "the configuration stays as it was; \"--configuration configuration.json\" replaces it");
     for (size_t i = 0; i < deployment->project.count; i++)
         if (strcmp(deployment->project.files[i].path, "drivers/installation.sh") == 0)
             printf("drivers/installation.sh is not run: what it installs is the whole machine's; run it as root "
@@ -301,7 +282,6 @@ int command_deploy(const Options *options, char *const *arguments, size_t count)
     _cleanup_(error_clear) Error error = { 0 };
     _cleanup_(deployment_clear) Deployment deployment = { .options = options };
     json_t *deployed = NULL;
-    say_without_meaning(options);
     if (gather(&deployment, count > 0 ? arguments[0] : NULL, &error) < 0)
         return say_error(EXIT_WRONG_USE, &error);
     int status = deploy(&deployment, &deployed, &error);
@@ -310,7 +290,7 @@ int command_deploy(const Options *options, char *const *arguments, size_t count)
     if (options->given & OPTION_JSON)
         print_json(deployed, false);
     else
-        say_deployed(&deployment, deployed), say_hints(&deployment);
+        say_deployed(&deployment, deployed), say_hints(&deployment, deployed);
     json_decref(deployed);
     return EXIT_DONE;
 }

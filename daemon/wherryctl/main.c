@@ -6,14 +6,19 @@
 #include <stdio.h>
 
 #include "daemon/wherryctl/options.h"
-#include "wherry-build.h"
+
+/* Their values may be secrets: none is shown. */
+static void say_without_meaning(const Options *options)
+{
+    for (size_t i = 0; i < options->name_count; i++)
+        if (options->names[i]->bit & (OPTION_WITHOUT_MEANING | OPTION_OF_FORM))
+            fprintf(stderr, "wherryctl: note: \"%s\" has no meaning here and is not used\n", options->names[i]->name);
+}
 
 static int run(const CommandLine *line)
 {
-    if (line->options.given & OPTION_VERSION) {
-        puts("wherryctl " WHERRY_VERSION);
-        return EXIT_DONE;
-    }
+    if (line->options.given & OPTION_VERSION)
+        return command_version(&line->options, NULL, 0);
     if (line->options.given & OPTION_HELP) {
         commands_print_help(line->command);
         return EXIT_DONE;
@@ -22,6 +27,7 @@ static int run(const CommandLine *line)
         fputs("wherryctl: no command; see \"wherryctl help\"\n", stderr);
         return EXIT_WRONG_USE;
     }
+    say_without_meaning(&line->options);
     return line->command->run(&line->options, line->arguments, line->count);
 }
 

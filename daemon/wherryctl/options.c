@@ -28,16 +28,23 @@ const OptionName OPTION_NAMES[] = {
     { "--configuration", OPTION_CONFIGURATION, "FILE", "the configuration, JSON ($FIVETRAN_CONFIGURATION)" },
     { "--state", OPTION_STATE, "FILE", "the state to begin with, JSON ($FIVETRAN_STATE)" },
     { "--python-version", OPTION_PYTHON, "VERSION", "the Python that runs it, from 3.10 to 3.14" },
-    { "--naming", OPTION_NAMING, "WHICH", "FIVETRAN_NAMING or SOURCE_NAMING ($FIVETRAN_NAMING)" },
+    { "--python", OPTION_PYTHON, "VERSION", "the same" },
+    { "--naming", OPTION_NAMING, "WHICH", "FIVETRAN (normalised names) or SOURCE ($FIVETRAN_NAMING)" },
     { "--frequency", OPTION_FREQUENCY, "TIME", "how often it syncs, such as 15m (default 6h)" },
     { "--template", OPTION_TEMPLATE, "NAME", "what to begin with: hello (default) or cursor" },
     { "--force", OPTION_YES, NULL, "do it without asking" },
+    { "-f", OPTION_YES, NULL, "the same" },
     { "--yes", OPTION_YES, NULL, "the same" },
-    { "--non-interactive", OPTION_NON_INTERACTIVE, NULL, "ask nothing: fail instead" },
+    { "--non-interactive", OPTION_NON_INTERACTIVE, NULL, "ask nothing: what is done by default is, else it fails" },
     { "--api-key", OPTION_WITHOUT_MEANING, "KEY", "for Fivetran's service; not used here" },
     { "--hybrid-deployment-agent-id", OPTION_WITHOUT_MEANING, "ID", "the same" },
     { "--proxy-id", OPTION_WITHOUT_MEANING, "ID", "the same" },
     { "--proxy-host-config-key", OPTION_WITHOUT_MEANING, "KEY", "the same" },
+    { "--package-id", OPTION_WITHOUT_MEANING, "ID", "the same" },
+    { "--options-file", OPTION_WITHOUT_MEANING, "FILE", "the same" },
+    { "--profile", OPTION_WITHOUT_MEANING, "NAME", "the same" },
+    { "--test", OPTION_OF_FORM, NULL, "for Fivetran's forms; not used here" },
+    { "--disable-encryption", OPTION_OF_FORM, NULL, "the same" },
     { "--config-dir", OPTION_CONFIG_DIR, "DIR", "where the configuration is" },
     { "--state-dir", OPTION_STATE_DIR, "DIR", "where the daemon keeps its state" },
     { "--runtime-dir", OPTION_RUNTIME_DIR, "DIR", "where the daemon's socket is" },
@@ -50,6 +57,7 @@ void command_line_clear(CommandLine *line)
 {
     paths_clear(&line->options.paths);
     free(line->arguments);
+    free(line->options.names);
     *line = (CommandLine){ 0 };
 }
 
@@ -140,12 +148,11 @@ static int take_option(int argc, char **argv, int *i, const Command *command, Op
         return unknown_option(name, command, error);
 
     options->given |= option->bit;
+    options->names[options->name_count++] = option;
     if (!option->value)
         return equals ? error_set(error, ERROR_CONFIGURATION, "option \"%s\" takes no value", name) : 0;
     if (!equals && *i + 1 >= argc)
         return error_set(error, ERROR_CONFIGURATION, "option \"%s\" needs a value: %s %s", name, name, option->value);
-    if (option->bit == OPTION_WITHOUT_MEANING && options->without_meaning_count < ELEMENTSOF(options->without_meaning))
-        options->without_meaning[options->without_meaning_count++] = option->name;
     return set_value(options, option->bit, equals ? equals + 1 : argv[++*i], error);
 }
 
@@ -177,15 +184,14 @@ static int set_command(CommandLine *line, const char *name, Error *error)
 static int check(const CommandLine *line, Error *error)
 {
     const Command *command = line->command;
-    unsigned wrong = line->options.given & ~(command->options | OPTIONS_OF_ALL);
 
     if (line->options.given & (OPTION_HELP | OPTION_VERSION))
         return 0;
-    for (const OptionName *option = OPTION_NAMES; option->name; option++)
-        if (wrong & option->bit)
+    for (size_t i = 0; i < line->options.name_count; i++)
+        if (!(line->options.names[i]->bit & (command->options | OPTIONS_OF_ALL)))
             return error_set(error, ERROR_CONFIGURATION,
                              "\"wherryctl %s\" has no option \"%s\"; see \"wherryctl help %s\"", command->name,
-                             option->name, command->name);
+                             line->options.names[i]->name, command->name);
     if (line->count < command->minimum)
         return error_set(error, ERROR_CONFIGURATION, "\"wherryctl %s\" needs more: wherryctl %s %s", command->name,
                          command->name, command->arguments);
@@ -211,6 +217,7 @@ int command_line_parse(int argc, char **argv, CommandLine *ret, Error *error)
     bool options_ended = false;
 
     line.arguments = xcalloc((size_t)argc + 1, sizeof(char *));
+    line.options.names = xcalloc((size_t)argc + 1, sizeof(*line.options.names));
     for (int i = 1; i < argc; i++) {
         if (!options_ended && strcmp(argv[i], "--") == 0) {
             options_ended = true;

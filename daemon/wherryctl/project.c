@@ -243,3 +243,23 @@ char *project_find_file(const Project *project, const char *path)
     free(inside);
     return xstrdup(path);
 }
+
+int project_naming(const char *given, const char **ret, Error *error)
+{
+    static const char *const words[][2] = { { "FIVETRAN", "normalised" },
+                                            { "SOURCE", "source" },
+                                            { "FIVETRAN_NAMING", "normalised" },
+                                            { "SOURCE_NAMING", "source" },
+                                            { "normalised", "normalised" } };
+    *ret = NULL;
+    if (!given || !*given)
+        return 0;
+    for (size_t i = 0; i < ELEMENTSOF(words); i++)
+        if (strcasecmp(given, words[i][0]) == 0) {
+            *ret = words[i][1];
+            return 0;
+        }
+    _cleanup_(freep) char *printable = text_escape_shortened(given, strlen(given), 100);
+    return error_set(error, ERROR_CONFIGURATION,
+                     "\"--naming %s\" is neither FIVETRAN (names are normalised) nor SOURCE (names stay)", printable);
+}

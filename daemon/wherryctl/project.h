@@ -35,5 +35,7 @@ int project_open_file(const Project *project, const ProjectFile *file, Error *er
 
 /* PATH's JSON, checked as a connector's configuration. RET_READABLE: every user may read it. */
 int project_read_configuration(const char *path, json_t **ret, bool *ret_readable, Error *error);
+/* What "--naming" or its variable says, in Fivetran's words or ours, as the key "naming" has it; NULL: nothing. */
+int project_naming(const char *given, const char **ret, Error *error);
 /* PATH where there is such a file, else the one in the project. The caller frees. */
 char *project_find_file(const Project *project, const char *path);

@@ -12,6 +12,8 @@ int ask(const Options *options, const char *text, bool unsure)
     size_t room = 0;
     if (options->given & OPTION_YES)
         return 0;
+    if ((options->given & OPTION_NON_INTERACTIVE) && !unsure)
+        return 0;
     if (options->given & OPTION_NON_INTERACTIVE) {
         fprintf(stderr, "wherryctl: %s Answer with --yes\n", text);
         return EXIT_WRONG_USE;

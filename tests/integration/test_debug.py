@@ -270,7 +270,7 @@ def test_bad_configuration_and_state(project):
         'the state "absent.json" cannot be read: no such file or directory'
     )
     assert project.refused("--naming", "MINE") == (
-        '"--naming MINE" is neither FIVETRAN_NAMING (normalised names) nor SOURCE_NAMING'
+        '"--naming MINE" is neither FIVETRAN (names are normalised) nor SOURCE (names stay)'
     )
 
 
@@ -320,8 +320,10 @@ def test_a_database_that_is_open_elsewhere(project):
 
 def test_names(project):
     project.connector("op.upsert('MyTable', {'userID': 1})")
-    project.debug("--naming", "SOURCE_NAMING")
+    project.debug("--naming", "SOURCE")
     assert project.query('SELECT "userID" FROM tester."MyTable"') == [(1,)]
+    project.debug("--naming=fivetran")
+    assert project.query("SELECT user_id FROM tester.my_table") == [(1,)]
 
 
 def test_the_files_are_the_users_own(project):

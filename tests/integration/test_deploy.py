@@ -106,7 +106,14 @@ def test_init_makes_a_project(wherry):
     assert "configuration.json" in (project / ".gitignore").read_text().splitlines()
     assert stat.S_IMODE((project / "configuration.json").stat().st_mode) == 0o600
     again = wherry.ctl("init", project, status=2).stderr
-    assert again == f'wherryctl: "{project}/connector.py" is there already; nothing was changed\n'
+    assert (
+        again == f'wherryctl: "{project}/connector.py" is there already; nothing was changed (--force writes it anew)\n'
+    )
+    (project / "connector.py").write_text("old")
+    (project / "requirements.txt").write_text("mine")
+    assert wherry.ctl("init", project, "-f").stdout.startswith("  connector.py\nrun it with ")
+    assert "def update(" in (project / "connector.py").read_text()
+    assert (project / "requirements.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize("template", ["hello", "cursor"])
@@ -191,7 +198,8 @@ def test_reset(wherry, tmp_path):
     assert (tmp_path / "files").exists()
     assert wherry.ctl("reset", tmp_path, input="\n").stdout.endswith("reset successful\n")
     assert not (tmp_path / "files").exists()
-    assert wherry.ctl("reset", tmp_path, "--yes").stdout == "reset successful\n"
+    for flag in ("--yes", "--force", "-f", "--non-interactive"):
+        assert wherry.ctl("reset", tmp_path, flag).stdout == "reset successful\n"
 
 
 # --- deploy ---
@@ -239,14 +247,16 @@ def test_deploy_again_keeps_the_configuration(running):
     said = running.deploy("--force").stdout
     assert "deployed again" in said
     assert "paused" not in said
-    assert "configuration.json is not deployed" in said
+    assert 'the configuration stays as it was; "--configuration configuration.json" replaces it\n' in said
     running.wherry.sync("weather")
     assert running.rows() == [("api_key", 2)]
 
 
 def test_deploying_a_configuration_replaces_all_of_it(deployed):
     path = deployed.configuration(old="1")
-    deployed.deploy("--configuration", path)
+    said = deployed.deploy().stdout
+    assert said.endswith('configuration.json is not deployed; "--configuration configuration.json" does it\n')
+    deployed.deploy("--configuration", path, "--yes")
     deployed.deploy("--configuration", deployed.configuration(new="1"), "--yes")
     assert deployed.wherry.ctl("configuration", "weather").stdout == "new\n"
 
@@ -285,7 +295,7 @@ def test_names_from_the_environment(deployed):
         "FIVETRAN_CONNECTION_NAME": "from_environment",
         "FIVETRAN_DESTINATION_NAME": "warehouse",
         "FIVETRAN_CONFIGURATION": str(path),
-        "FIVETRAN_NAMING": "SOURCE_NAMING",
+        "FIVETRAN_NAMING": "source",
     }
     deployed.wherry.ctl("deploy", deployed.project, env=env)
     assert 'naming: "source"' in deployed.pipeline("from_environment")
@@ -297,6 +307,47 @@ def test_flags_without_meaning_are_noted_and_never_shown(deployed):
     for flag in ("--api-key", "--proxy-id", "--hybrid-deployment-agent-id"):
         assert f'wherryctl: note: "{flag}" has no meaning here and is not used\n' in done.stderr
     assert SECRET not in done.stderr + done.stdout + deployed.wherry.daemon.log()
+
+    done = deployed.wherry.ctl("configuration", "weather", "--test", "--disable-encryption")
+    assert done.stderr.count("has no meaning here and is not used") == 2
+
+
+FLAGS = {  # those that Fivetran's command takes, besides the project's folder
+    "init": ["-f", "--force", "--yes", "--non-interactive", "--template hello"],
+    "debug": [
+        "--configuration c.json",
+        "--state s.json",
+        "--naming SOURCE",
+        "--proxy-id x",
+        "--proxy-host-config-key x",
+    ],
+    "deploy": [
+        *["--api-key x", "--destination d", "--connection c", "--configuration c.json", "--python-version 3.12"],
+        *["--python 3.12", "--hybrid-deployment-agent-id x", "--proxy-id x", "--proxy-host-config-key x"],
+        *["--naming FIVETRAN", "--package-id x", "--options-file x", "--profile x"],
+        *["-f", "--force", "--yes", "--non-interactive"],
+    ],
+    "package": ["-f", "--force", "--yes", "--non-interactive"],
+    "reset": ["-f", "--force", "--yes", "--non-interactive"],
+    "configuration": ["--test", "--disable-encryption"],
+    "version": [],
+}
+
+
+@pytest.mark.parametrize("command", FLAGS)
+def test_every_published_flag_is_taken(wherry, command):
+    """With --help nothing is done, but a flag that is not known is refused all the same."""
+    for flag in FLAGS[command]:
+        help = wherry.ctl(command, "--help").stdout
+        assert f"  {flag.split()[0]} " in help, f"{command} {flag}"
+    flags = " ".join(FLAGS[command]).split()
+    assert wherry.ctl(command, *flags, "--help").stdout.startswith(f"wherryctl {command}")
+
+
+def test_a_flag_of_another_command_is_called_as_it_was_given(wherry):
+    for flag in ("--yes", "-f", "--proxy-id=x"):
+        name = flag.partition("=")[0]
+        assert f'"wherryctl status" has no option "{name}"' in wherry.ctl("status", flag, status=2).stderr
 
 
 def test_state_is_not_deployed(deployed):
