@@ -21,6 +21,7 @@
 #include "lib/basics/clock.h"
 #include "lib/basics/path.h"
 #include "lib/basics/text.h"
+#include "lib/formats/configuration.h"
 
 #define PIPELINES_MAX 100000
 /* The kernel stamps files with the time of its last tick: two writes within one look alike. */
@@ -663,6 +664,16 @@ static void add_memory(json_t *worker, const ConnectionConfig *config)
     json_object_set_new(worker, "sandbox", own);
 }
 
+/* What a connector's own configuration has in the clear, under a name that says what it is. */
+static void mask_written_out(const json_t *worker, Mask *mask)
+{
+    json_t *configuration = json_object_get(json_object_get(worker, "source"), "configuration"), *value;
+    const char *key;
+    json_object_foreach (configuration, key, value)
+        if (json_is_string(value) && configuration_names_secret(key))
+            mask_add(mask, json_string_value(value));
+}
+
 int config_resolve(const ConnectionConfig *config, const char *run_id, bool full, Mask *mask, json_t **ret_worker,
                    json_t **ret_writer, Error *error)
 {
@@ -678,6 +689,7 @@ int config_resolve(const ConnectionConfig *config, const char *run_id, bool full
         json_decref(writer);
         return -1;
     }
+    mask_written_out(worker, mask);
     *ret_worker = worker;
     *ret_writer = writer;
     return 0;

@@ -404,6 +404,14 @@ static void put_state(Sync *sync, uint64_t sequence, const char *run_id, const c
         fail_for_store(sync, &error);
 }
 
+static bool holds_secret(const Sync *sync, const char *text)
+{
+    char *masked = mask_apply(sync->mask, text, strlen(text));
+    bool holds = masked != NULL;
+    free(masked);
+    return holds;
+}
+
 static void take_opened(Side *side, const Frame *frame)
 {
     Sync *sync = side->sync;
@@ -417,6 +425,7 @@ static void take_opened(Side *side, const Frame *frame)
     sync->sequence = frame->opened.sequence;
     sync->committed_state =
         frame->opened.state.length > 0 ? xstrndup(frame->opened.state.data, frame->opened.state.length) : xstrdup("{}");
+    sync->secret_in_state = holds_secret(sync, sync->committed_state);
     if (sync->ledger && ledger_opened(sync->ledger, frame->opened.sequence, frame->opened.run_id, &error) < 0) {
         fail_for_store(sync, &error);
         return;
@@ -436,6 +445,28 @@ static void take_taken(Side *side, const Frame *frame)
     program_send(&side->sync->worker.program, frame);
 }
 
+/* A state lies in the destination as it is, for all to read who read that. Once: the next sync finds it there. */
+static void warn_of_secrets(Sync *sync, const char *state)
+{
+    if (sync->secret_in_state || !holds_secret(sync, state))
+        return;
+    sync->secret_in_state = true;
+    _cleanup_(buffer_clear) Buffer keys = { 0 };
+    json_t *object = json_loads(state, 0, NULL), *value;
+    const char *key;
+    json_object_foreach (object, key, value) {
+        char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+        if (holds_secret(sync, key) || (text && holds_secret(sync, text)))
+            buffer_printf(&keys, "%s\"%s\"", buffer_length(&keys) > 0 ? ", " : " in ", key);
+        free(text);
+    }
+    json_decref(object);
+    _cleanup_(freep) char *where = buffer_take_string(&keys);
+    sync_warn(sync,
+              "the state holds a secret%s: in the destination it is no secret any more; have the source leave it out",
+              where);
+}
+
 static void take_committed(Side *side, const Frame *frame)
 {
     Sync *sync = side->sync;
@@ -444,6 +475,8 @@ static void take_committed(Side *side, const Frame *frame)
     _cleanup_(freep) char *state = NULL;
     if (frame->committed.state.length > 0)
         state = xstrndup(frame->committed.state.data, frame->committed.state.length);
+    if (state)
+        warn_of_secrets(sync, state);
     put_state(sync, sync->sequence, sync->record->run_id, state);
 }
 

@@ -78,6 +78,7 @@ struct Sync {
     uint8_t asked_hash[SHA256_SIZE];
     uint64_t sequence;     /* committed last */
     char *committed_state; /* SYNC_GET_STATE */
+    bool secret_in_state;  /* somebody was told */
     json_t *plan;          /* SYNC_PLAN: what was told so far; else NULL */
     json_t *planned_file;  /* the one that is asked about, of the plan's; NULL: it is not shown */
     size_t plan_left_out;  /* files that are not shown */

@@ -43,6 +43,17 @@ static int check_value(const char *key, const json_t *value, Error *error)
     return 0;
 }
 
+bool configuration_names_secret(const char *key)
+{
+    static const char *const words[] = { "password",   "passwd",      "secret",      "token",      "api_key",
+                                         "apikey",     "api-key",     "api key",     "access_key", "accesskey",
+                                         "access-key", "private_key", "private-key", "privatekey", "credential" };
+    for (size_t i = 0; i < ELEMENTSOF(words); i++)
+        if (strcasestr(key, words[i]))
+            return true;
+    return false;
+}
+
 int configuration_check(const json_t *configuration, Error *error)
 {
     const char *key;

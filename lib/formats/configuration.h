@@ -4,11 +4,14 @@
  * Messages name keys and never quote a value.
  */
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "lib/basics/error.h"
 
 #define CONFIGURATION_KEYS_MAX 100
 #define CONFIGURATION_BYTES_MAX (512u << 10) /* of keys and values together */
 
+/* Whether what is called KEY is likely to be a secret: "api_key", "dbPassword". */
+bool configuration_names_secret(const char *key);
 /* ERROR_CONFIGURATION where CONFIGURATION is no such object. */
 int configuration_check(const json_t *configuration, Error *error);

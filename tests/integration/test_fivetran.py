@@ -98,6 +98,22 @@ def test_what_it_says_is_in_the_log(running):
     assert "not shown" not in text
 
 
+def test_what_is_called_a_secret_is_one_although_it_is_written_out(running):
+    connector(
+        running,
+        "print(configuration); raise ValueError(configuration['apiKey'] + configuration['city'])",
+        source={"configuration": {"apiKey": "hunter2-is-secret", "db_password": "another-one", "city": "Bergen"}},
+    )
+    run = running.sync("weather", status=1)
+    assert run["error"] == "ValueError: ****Bergen"
+    assert "hunter2" not in running.daemon.log() and "another-one" not in running.daemon.log()
+    said = running.daemon.log()
+    for name in ("apiKey", "db_password"):
+        warning = f'"{name}" in "configuration" is written out; !env, !file or !credential keep it out of here'
+        assert said.count(warning) == 1
+    assert '"city" in' not in said
+
+
 def test_multiprocessing_and_subprocesses_run(plain_wherry):
     plain_wherry.start()
     connector(

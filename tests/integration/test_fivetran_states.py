@@ -64,3 +64,29 @@ def test_a_state_that_cannot_be_shown_is_kept(running, state, why):
     assert (repr(eval(state)),) in running.query("SELECT state FROM given")
     said = running.ctl("state", "weather", "get", status=1).stderr
     assert "the state cannot be shown: " + why in said and "syncs go on from it as it is" in said
+
+
+# --- a state that holds a secret ---
+
+
+def test_a_secret_in_a_state_is_warned_about_once(running):
+    secret = running.root / "secret"
+    secret.write_text("hunter2-is-secret")
+    connector(
+        running,
+        """
+        key = configuration["key"]
+        op.checkpoint({"n": 1, "deep": [{"a": "Bearer " + key}], key: 2} if state else {"n": 1})
+        """,
+        source={"configuration": {"key": "FILE"}},
+    )
+    path = running.config_dir / "pipelines.d/weather.yaml"
+    path.write_text(path.read_text().replace('"FILE"', f"!file {secret}"))
+    running.ctl("reload")
+    assert running.sync("weather")["warnings"] == []
+    assert running.sync("weather")["warnings"] == [
+        'the state holds a secret in "deep", "****": in the destination it is no secret any more; have the source leave it '
+        "out"
+    ]
+    assert running.sync("weather")["warnings"] == []
+    assert "hunter2" not in running.daemon.log()

@@ -5,9 +5,9 @@
  */
 #include <string.h>
 
+#include "lib/formats/configuration.h"
 #include "lib/formats/key.h"
 
-#define CONFIGURATION_KEYS_MAX 100
 #define MEMORY (UINT64_C(1) << 30) /* as much as Fivetran gives */
 
 extern const ConnectorKeys source_fivetran_keys;
@@ -46,11 +46,16 @@ static void complete(json_t *connection, KeyReport *report)
         key_problem(report, "source.configuration", "\"configuration\" must be a map of names and texts");
         return;
     }
-    json_object_foreach (configuration, name, value)
+    json_object_foreach (configuration, name, value) {
         /* an object stands for a secret that is not resolved yet */
         if (!json_is_string(value) && !json_is_object(value))
             key_problem(report, "source.configuration", "\"%s\" in \"configuration\" must be text; put it in quotes",
                         name);
+        if (json_is_string(value) && configuration_names_secret(name))
+            key_warning(report, "source.configuration",
+                        "\"%s\" in \"configuration\" is written out; !env, !file or !credential keep it out of here",
+                        name);
+    }
     if (json_object_size(configuration) > CONFIGURATION_KEYS_MAX)
         key_problem(report, "source.configuration", "\"configuration\" has %zu keys; at most %d are possible",
                     json_object_size(configuration), CONFIGURATION_KEYS_MAX);
