@@ -1,5 +1,6 @@
 #pragma once
-/* What sync.c (supervision: states and events) and sync-frames.c (what the programs say) share. */
+/* What sync.c (supervision: states and events), sync-frames.c (what the programs say) and sync-lines.c (what becomes of
+ * the lines among it) share. */
 #include "daemon/wherryd/ledger.h"
 #include "daemon/wherryd/log.h"
 #include "daemon/wherryd/program.h"
