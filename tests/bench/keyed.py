@@ -86,14 +86,11 @@ def write_database(path, rows):
     database.close()
 
 
-def run(program, path, database):
-    """Seconds, and the peak of the writer in KiB."""
-    configuration = {
-        "connection": "bench",
-        "run_id": "bench",
-        "files": False,
-        "destination": {"type": "sqlite", "path": os.path.abspath(database)},
-    }
+def run(program, path, destination):
+    """Seconds, and the peak of the writer in KiB. DESTINATION: a SQLite database's path, or what a pipeline file says."""
+    if not isinstance(destination, dict):
+        destination = {"type": "sqlite", "path": os.path.abspath(destination)}
+    configuration = {"connection": "bench", "run_id": "bench", "files": False, "destination": destination}
     start, peak = time.perf_counter(), 0
     writer = frames.Writer(program, configuration)
     with open(path, "rb") as file:

@@ -6,20 +6,16 @@ into one side's time.
 
 import atexit
 import csv
-import os
 import shutil
 import sys
-import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "integration")]
 
-import frames
 import generate
 import keyed
 import postgres
-from writer import peak_kib
 
 TYPES = {"integer": "bigint", "float": "double precision", "string": "text", "date": "date"}
 
@@ -130,24 +126,8 @@ class PostgresCases:
 
     def pg_merge(self, path, database):
         """Seconds, and the peak of the writer in KiB."""
-        configuration = {
-            "connection": "bench",
-            "run_id": "bench",
-            "files": False,
-            "destination": {"type": "postgres", "url": self.server().url(database)},
-        }
-        start, peak = time.perf_counter(), 0
         program = str(self.build / "connectors/destinations/postgres/destination-postgres")
-        writer = frames.Writer(program, configuration)
-        with open(path, "rb") as file:
-            while os.sendfile(writer.pipe, file.fileno(), None, 1 << 20):
-                peak = max(peak, peak_kib(writer.process.pid))
-        while not any(frame.type == "COMMITTED" for frame in writer.seen):
-            writer.next()
-            peak = max(peak, peak_kib(writer.process.pid))
-        if writer.finish() != 0 or not writer.frames("DONE"):
-            sys.exit(f"bench: {program} failed: {writer.seen[-3:]}")
-        return time.perf_counter() - start, peak
+        return keyed.run(program, path, {"type": "postgres", "url": self.server().url(database)})
 
     def pg_keyed_base(self):
         if not self.server().query("SELECT 1 FROM pg_database WHERE datname = 'keyed_base'", "postgres"):

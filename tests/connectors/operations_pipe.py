@@ -26,13 +26,8 @@ class Pipe:
 
     def feed(self, data):
         self.data += data
-        while len(self.data) >= 8:
-            length, number = struct.unpack_from("<IB", self.data)
-            if len(self.data) < 8 + length:
-                return
-            payload = bytes(self.data[8 : 8 + length])
-            del self.data[: 8 + length]
-            self.take(frames.TYPES[number - 1], payload)
+        for kind, payload in frames.take_whole(self.data):
+            self.take(kind, payload)
 
     def end(self):
         assert not self.data, f"{len(self.data)} bytes of a frame that is not whole"

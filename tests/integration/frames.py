@@ -181,20 +181,27 @@ def decode(kind, payload):
     return Frame(kind, fields)
 
 
+def take_whole(data):
+    """Takes the frames that are whole from the beginning of DATA, a bytearray: the type and the payload of each."""
+    while len(data) >= 8:
+        length, number = struct.unpack_from("<IB", data)
+        if len(data) < 8 + length:
+            return
+        payload = bytes(data[8 : 8 + length])
+        del data[: 8 + length]
+        yield TYPES[number - 1], payload
+
+
 class Reader:
     """Bytes in, frames out: those in LAYOUTS (what programs say to the daemon)."""
 
     def __init__(self):
-        self.data = b""
+        self.data = bytearray()
 
     def feed(self, data):
         self.data += data
-        while len(self.data) >= 8:
-            length, number = struct.unpack_from("<IB", self.data)
-            if len(self.data) < 8 + length:
-                return
-            payload, self.data = self.data[8 : 8 + length], self.data[8 + length :]
-            yield decode(TYPES[number - 1], payload)
+        for kind, payload in take_whole(self.data):
+            yield decode(kind, payload)
 
 
 def placing(*descriptors):

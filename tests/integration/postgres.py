@@ -15,7 +15,7 @@ from pathlib import Path
 import frames
 import harness
 import pytest
-from frames import REQUIRED
+import writers
 
 BINARIES = Path("/usr/lib/postgresql/15/bin")
 SETTINGS = {
@@ -170,7 +170,7 @@ class Bouncer:
 
 # --- for tests of destination-postgres by itself ---
 
-COLUMNS = [("id", "integer", REQUIRED), ("note", "string"), ("price", "float")]
+COLUMNS = writers.COLUMNS
 KEYED = [("id", "integer", frames.KEY | frames.DECLARED), ("note", "string", frames.DECLARED)]
 
 
@@ -191,18 +191,8 @@ class Destination:
         self.writers = []
 
     def configuration(self, connection="orders", write_mode="append", files=True, url=None, own=None, **more):
-        table = {"dest_table": "orders"} if files else {}
-        return {
-            "connection": connection,
-            "run_id": f"run-{len(self.writers) + 1}",
-            "files": files,
-            "write_mode": write_mode,
-            "commit_interval": 0,
-            "sandbox": {"mode": "default"},
-            "destination": {"type": "postgres", "url": url or self.url, "lock_timeout": 5, **(own or {})},
-            **table,
-            **more,
-        }
+        destination = {"type": "postgres", "url": url or self.url, "lock_timeout": 5, **(own or {})}
+        return writers.configuration(len(self.writers) + 1, destination, connection, write_mode, files, **more)
 
     def start(self, **options):
         writer = frames.Writer([str(self.program)], self.configuration(**options))

@@ -367,6 +367,18 @@ def test_a_full_disk_rolls_back_says_so_and_is_no_fault_of_the_file(wherry, smal
     assert wherry.query("SELECT count(*) FROM orders", database=database) == [(20_000,)]
 
 
+def fill(disk):
+    """The file on DISK that leaves no room for anything else."""
+    ballast = disk / "ballast"
+    with open(ballast, "wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(b"x" * 4096)
+        except OSError:
+            pass
+    return ballast
+
+
 def test_a_full_disk_under_the_state_loses_nothing(wherry, small_disk):
     wherry.state_dir = small_disk / "state"
     wherry.state_dir.mkdir()
@@ -374,13 +386,7 @@ def test_a_full_disk_under_the_state_loses_nothing(wherry, small_disk):
     wherry.start()
     wherry.drop("a.csv", GOOD)
     wherry.sync()
-    ballast = small_disk / "ballast"
-    with open(ballast, "wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(b"x" * 4096)
-        except OSError:
-            pass
+    ballast = fill(small_disk)
     wherry.drop("b.csv", HEADER + "3,x,1\n")
     wherry.sync(status=None)
     said = wherry.daemon.wait_log(r"(?i)[^\n]*(disk|space|full)[^\n]*").group()
@@ -405,19 +411,14 @@ def test_a_load_that_could_not_be_recorded_did_not_succeed(wherry, small_disk):
         sync = pool.submit(wherry.sync, status=1)
         wait_for(lambda: any(file["state"] == "PROCESSING" for file in wherry.files()), "the file on its way")
         time.sleep(0.3)  # the worker says all that it has to say
-        with open(small_disk / "ballast", "wb", buffering=0) as file:
-            try:
-                while True:
-                    file.write(b"x" * 4096)
-            except OSError:
-                pass
+        ballast = fill(small_disk)
         lock.execute("ROLLBACK")
         run = sync.result()
     lock.close()
     assert wherry.ids() == [1, 2, 3]
     assert run["outcome"] == "failed"
     assert str(wherry.state_dir) in run["error"] and "disk is full" in run["error"]
-    (small_disk / "ballast").unlink()
+    ballast.unlink()
     assert wherry.sync()["committed"] == 0  # the destination has it
     assert wherry.ids() == [1, 2, 3]
     assert {file["state"] for file in wherry.files()} == {"COMMITTED"}

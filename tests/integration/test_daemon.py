@@ -321,7 +321,8 @@ def test_cancel_ends_a_sync_and_its_waiters_learn_of_it(wherry, programs):
     assert wherry.ctl("cancel", "orders", status=None).returncode != 0  # nothing runs any more
 
 
-def test_max_syncs_bounds_what_runs_at_once(wherry, programs):
+def queue_behind_another(wherry, programs):
+    """The sync of "two" waits for that of "one", as only one may run."""
     (wherry.config_dir / "wherry.yaml").write_text("max_syncs: 1\n")
     programs.replace("source-files", UNTIL_CANCEL)
     for name in ("one", "two"):
@@ -329,6 +330,10 @@ def test_max_syncs_bounds_what_runs_at_once(wherry, programs):
     wherry.start(programs.option)
     wherry.ctl("sync", "one")
     wherry.ctl("sync", "two")
+
+
+def test_max_syncs_bounds_what_runs_at_once(wherry, programs):
+    queue_behind_another(wherry, programs)
     assert [wherry.status(name)["state"] for name in ("one", "two")] == ["syncing", "queued"]
     wherry.ctl("cancel", "one")
     wait_state(wherry, "syncing", "two")
@@ -337,13 +342,7 @@ def test_max_syncs_bounds_what_runs_at_once(wherry, programs):
 
 
 def test_a_queued_run_can_be_cancelled(wherry, programs):
-    (wherry.config_dir / "wherry.yaml").write_text("max_syncs: 1\n")
-    programs.replace("source-files", UNTIL_CANCEL)
-    for name in ("one", "two"):
-        wherry.pipeline(name, connector={"type": "sqlite", "url": f"sqlite:///{wherry.root}/{name}.db"})
-    wherry.start(programs.option)
-    wherry.ctl("sync", "one")
-    wherry.ctl("sync", "two")
+    queue_behind_another(wherry, programs)
     wherry.ctl("cancel", "two")
     assert wherry.status("two")["state"] == "idle"
     assert wherry.status("two")["outcome"] == "cancelled"

@@ -441,6 +441,17 @@ def waiting_for(name):
     )
 
 
+def begin_waiting_for(running, name):
+    """Deploys it and begins a sync; the folder of the version that runs."""
+    running.write("connector.py", waiting_for(name))
+    running.write("helper.py", "")
+    running.deploy()
+    running.wherry.ctl("resume", "weather")
+    running.wherry.daemon.wait_log("begun")
+    (version,) = running.versions()
+    return version
+
+
 def test_a_running_sync_finishes_on_the_old_code(running):
     running.write("connector.py", waiting_for("goes_on"))
     running.write("helper.py", "")
@@ -675,12 +686,7 @@ def test_undeploy_ends_a_conflict_of_names(deployed):
 
 def test_a_sync_goes_on_although_its_connection_is_undeployed(running):
     """And is in nobody's way: what is deployed under its name meanwhile stays."""
-    running.write("connector.py", waiting_for("goes_on"))
-    running.write("helper.py", "")
-    running.deploy()
-    running.wherry.ctl("resume", "weather")
-    running.wherry.daemon.wait_log("begun")
-    (version,) = running.versions()
+    version = begin_waiting_for(running, "goes_on")
     said = running.wherry.ctl("undeploy", "weather", input="y\n").stdout
     assert said.startswith(
         '"weather" is syncing, and that sync would go on to its end; "wherryctl cancel weather" ends it now\n'
@@ -695,12 +701,7 @@ def test_a_sync_goes_on_although_its_connection_is_undeployed(running):
 
 
 def test_what_is_deployed_while_the_undeployed_still_runs_stays(running):
-    running.write("connector.py", waiting_for("goes_on"))
-    running.write("helper.py", "")
-    running.deploy()
-    running.wherry.ctl("resume", "weather")
-    running.wherry.daemon.wait_log("begun")
-    (version,) = running.versions()
+    version = begin_waiting_for(running, "goes_on")
     running.wherry.ctl("undeploy", "weather", "--force")
     running.write("connector.py", CONNECTOR.replace("VERSION", "2"))
     said = running.deploy().stdout
@@ -713,10 +714,7 @@ def test_what_is_deployed_while_the_undeployed_still_runs_stays(running):
 
 
 def test_what_an_undeployed_connection_left_goes_with_a_restart(running):
-    running.write("connector.py", waiting_for("never"))
-    running.deploy()
-    running.wherry.ctl("resume", "weather")
-    running.wherry.daemon.wait_log("begun")
+    begin_waiting_for(running, "never")
     running.wherry.ctl("undeploy", "weather", "--force")
     running.wherry.daemon.kill()
     assert (running.kept / "projects/weather").exists()

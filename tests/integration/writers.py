@@ -12,6 +12,21 @@ FILE_TABLE = (
 )
 
 
+def configuration(run, destination, connection, write_mode, files, **more):
+    """What BEGIN says to a writer in the RUN-th run of CONNECTION."""
+    return {
+        "connection": connection,
+        "run_id": f"run-{run}",
+        "files": files,
+        "write_mode": write_mode,
+        "commit_interval": 0,
+        "sandbox": {"mode": "default"},
+        "destination": destination,
+        **({"dest_table": "orders"} if files else {}),
+        **more,
+    }
+
+
 class Destination:
     """A database path and the writers started on it; all end with the test."""
 
@@ -21,18 +36,8 @@ class Destination:
 
     def configuration(self, connection="orders", write_mode="append", path=None, files=True, **more):
         own = {k: more.pop(k) for k in ("journal_mode", "busy_timeout") if k in more}
-        table = {"dest_table": "orders"} if files else {}
-        return {
-            "connection": connection,
-            "run_id": f"run-{len(self.writers) + 1}",
-            "files": files,
-            "write_mode": write_mode,
-            "commit_interval": 0,
-            "sandbox": {"mode": "default"},
-            "destination": {"type": "sqlite", "path": str(path or self.path), **own},
-            **table,
-            **more,
-        }
+        destination = {"type": "sqlite", "path": str(path or self.path), **own}
+        return configuration(len(self.writers) + 1, destination, connection, write_mode, files, **more)
 
     def start(self, **options):
         prefix = options.pop("prefix", [])

@@ -140,3 +140,13 @@ static inline void assert_reads(const FilesSettings *settings, const char *data,
         free(shown);
     }
 }
+
+typedef struct Case {
+    const char *text, *expected;
+} Case;
+
+static inline void assert_cases(const FilesSettings *settings, const Case *cases, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        assert_reads(settings, cases[i].text, cases[i].expected);
+}

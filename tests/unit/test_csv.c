@@ -16,16 +16,6 @@ static const FilesSettings plain = { .format = FORMAT_CSV,
                                      .header = true,
                                      .max_value_size = 1 << 20 };
 
-typedef struct Case {
-    const char *text, *expected;
-} Case;
-
-static void assert_cases(const FilesSettings *settings, const Case *cases, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        assert_reads(settings, cases[i].text, cases[i].expected);
-}
-
 static void rows_as_written(void **state)
 {
     static const Case cases[] = {

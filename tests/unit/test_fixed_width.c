@@ -10,10 +10,6 @@ static const FilesSettings settings = {
     .format = FORMAT_FIXED_WIDTH, .columns = columns, .column_count = ELEMENTSOF(columns), .max_value_size = 1 << 20
 };
 
-typedef struct Case {
-    const char *text, *expected;
-} Case;
-
 static void slices(void **state)
 {
     static const Case cases[] = {
@@ -29,8 +25,7 @@ static void slices(void **state)
         { "   1\xc2\xa0\xe3\x80\x80x\xe2\x80\x83\xc2\x85\x1fxx1\n", "1|'x'|true\n" },
         { "   1Ann   xx \n", "1|'Ann'|NULL\n" },
     };
-    for (size_t i = 0; i < ELEMENTSOF(cases); i++)
-        assert_reads(&settings, cases[i].text, cases[i].expected);
+    assert_cases(&settings, cases, ELEMENTSOF(cases));
 }
 
 static void what_is_wrong_is_said(void **state)
@@ -48,8 +43,7 @@ static void what_is_wrong_is_said(void **state)
         { "  x1Ann   xx1\n", "line 1, row 1, column \"id\": not an integer: \"x1\"" },
         { "   1Ann   xx2\n", "line 1, row 1, column \"flag\": not a boolean (true, 1, yes, false, 0 or no): \"2\"" },
     };
-    for (size_t i = 0; i < ELEMENTSOF(cases); i++)
-        assert_reads(&settings, cases[i].text, cases[i].expected);
+    assert_cases(&settings, cases, ELEMENTSOF(cases));
     char *shown = read_text(&settings,
                             "   1Ann   xx1\n   2B\xfc"
                             "b   xx1\n",

@@ -13,10 +13,6 @@ static FilesSettings settings = {
     .format = FORMAT_NDJSON, .columns = columns, .column_count = 4, .max_value_size = 1 << 20
 };
 
-typedef struct Case {
-    const char *text, *expected;
-} Case;
-
 static void lines_become_rows(void **state)
 {
     static const Case cases[] = {
@@ -44,8 +40,7 @@ static void lines_become_rows(void **state)
         { "{\"i\\u0064\":1}\n", "1|NULL|NULL|NULL\n" },
         { "{\"id\":1,\"\":2}\n", "1|NULL|NULL|NULL\n" },
     };
-    for (size_t i = 0; i < ELEMENTSOF(cases); i++)
-        assert_reads(&settings, cases[i].text, cases[i].expected);
+    assert_cases(&settings, cases, ELEMENTSOF(cases));
 }
 
 static void what_is_wrong_is_said(void **state)
@@ -75,8 +70,7 @@ static void what_is_wrong_is_said(void **state)
           "line 1, row 1: not valid JSON at byte 7 of the line: unexpected character, expected a valid "
           "JSON value" },
     };
-    for (size_t i = 0; i < ELEMENTSOF(cases); i++)
-        assert_reads(&settings, cases[i].text, cases[i].expected);
+    assert_cases(&settings, cases, ELEMENTSOF(cases));
     char *shown = read_text(&settings, "{\"id\":1}\n{\"id\":2,\"note\":\"\xe9\"}\n", 29, 0, 1000);
     assert_string_equal(shown,
                         "1|NULL|NULL|NULL\nline 2, row 2: not valid UTF-8 at the byte 0xe9: set \"encoding:\" to what "
