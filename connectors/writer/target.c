@@ -159,6 +159,15 @@ static int look_for_inexact(Target *target, size_t i, Kind kind, Error *error)
     return 0;
 }
 
+/* What VALUE asks of a column of kind IS, which does not hold it. A SHORT becomes no wider than it has to. */
+static Kind kind_needed(Kind is, const Value *value)
+{
+    if (is.type == COLUMN_SHORT && value->tag == VALUE_INTEGER && value->integer >= INT32_MIN &&
+        value->integer <= INT32_MAX)
+        return (Kind){ .type = COLUMN_INT };
+    return kind_of_value(value);
+}
+
 int target_take_odd_value(Target *target, size_t i, const Value *value, Error *error)
 {
     FrameColumn *column = &target->live.columns[i];
@@ -170,9 +179,10 @@ int target_take_odd_value(Target *target, size_t i, const Value *value, Error *e
         }
         return 0;
     }
-    if (look_for_inexact(target, i, kind_of_value(value), error) < 0)
+    Kind needed = kind_needed(column_kind(column), value);
+    if (look_for_inexact(target, i, needed, error) < 0)
         return -1;
-    Kind to = joined(target, i, kind_of_value(value), inexact);
+    Kind to = joined(target, i, needed, inexact);
     if (inexact)
         column->flags |= COLUMN_INEXACT;
     return widen(target, i, to, error);

@@ -99,9 +99,12 @@ def holds(kind, value):
     return kind.type == tag or (tag == "date" and kind.type == "datetime")
 
 
-def kind_of(value):
+def kind_of(value, instead_of=None):
+    """INSTEAD_OF: the kind of a column that does not hold it."""
     if value.tag == "decimal":
         return sized(*digits(value.data))
+    if instead_of == Kind("short") and holds(Kind("int"), value):
+        return Kind("int")
     return Kind(value.tag)
 
 
@@ -201,7 +204,7 @@ class Table:
     def take(self, name, value):
         inexact = value.tag == "integer" and not exact(value.data)
         if not holds(self.kinds[name], value):
-            self.become(name, kind_of(value), inexact)
+            self.become(name, kind_of(value, self.kinds[name]), inexact)
         if inexact:
             self.inexact.add(name)
 

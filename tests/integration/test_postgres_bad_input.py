@@ -51,6 +51,8 @@ WIDER = 'table "orders": column "v" would change from {} to {}, which `on_schema
 ROW = 'column "v": table "orders", the row with key (7): '
 NARROW = [
     ("smallint", "integer", 40000, WIDER.format("SHORT", "LONG")),
+    ("smallint", "short", 40000, "row 2: " + WIDER.format("SHORT", "INT")),
+    ("smallint", "short", 1 << 31, "row 2: " + WIDER.format("SHORT", "LONG")),
     ("real", "float", 1e300, WIDER.format("FLOAT", "DOUBLE")),
     ("numeric(5,2)", "decimal", frames.decimal("1234.5"), WIDER.format("DECIMAL(5,2)", "DECIMAL")),
     ("boolean", "string", "yes", WIDER.format("BOOLEAN", "STRING")),
