@@ -124,9 +124,13 @@ def test_lines_that_name_something_else(missing, tmp_path, monkeypatch, module, 
     assert explain(missing, absent(module), tmp_path) == said
 
 
-def test_what_else_is_known_of_a_package(missing):
+def test_what_else_is_known_of_a_package(missing, monkeypatch):
     assert explain(missing, absent("bs4")).startswith(
         'no line of requirements.txt names it; add one with "beautifulsoup4"'
+    )
+    monkeypatch.setattr(sys, "prefix", sys.base_prefix)
+    assert explain(missing, absent("requests")) == (
+        f"it is in every environment that Wherry makes: deploy the project, or install it for {sys.executable}"
     )
     said = explain(missing, absent("numpy", file=f"{SITE}/pandas/compat/__init__.py"))
     assert said.startswith('the package "pandas" imports it; no line of requirements.txt names it; ')

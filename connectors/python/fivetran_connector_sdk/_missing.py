@@ -207,6 +207,10 @@ def _package(error, project):
             return (
                 f'{who}requirements.txt, line {number}, names it ("{line}"): it is not installed for {sys.executable}'
             )
+    if error.name == "requests" and sys.prefix == sys.base_prefix:
+        return (
+            f"{who}it is in every environment that Wherry makes: deploy the project, or install it for {sys.executable}"
+        )
     package = PACKAGES.get(error.name.split(".")[0])
     how = f'"{package}"' if package else "the package that brings it"
     here = "" if sys.prefix != sys.base_prefix else f", and install it for {sys.executable} or deploy the project"
