@@ -296,6 +296,15 @@ def test_types_of_json(draft, tmp_path, values, kind):
     draft.load(draft(file))
 
 
+def test_digits_that_are_text_in_json_have_no_decimal_comma(draft, tmp_path):
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"v":"007"}\n{"v":"12"}\n')
+    assert types(draft(file))["v"] == "string"
+    assert not [said for said in comments(draft(file)) if "comma" in said]
+    file.write_text('{"v":"007"}\n{"v":"1,5"}\n')
+    assert "numbers with a decimal comma: kept as text" in comments(draft(file))
+
+
 def test_columns_that_no_pipeline_can_have_are_left_out(draft, tmp_path):
     file = tmp_path / "2024.csv"
     file.write_text('a,,a,"b\nc",B,b,_id\n1,2,3,4,5,6,7\n')

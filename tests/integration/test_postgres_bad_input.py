@@ -283,10 +283,13 @@ def test_a_server_that_does_not_answer(destination):
         port = listener.getsockname()[1]
         url = f"postgresql://me@127.0.0.1:{port}/x"
         kind, message = failure(destination.load(b"", url=url, own={"connect_timeout": 1}))
-    assert (kind, message) == (
-        "temporary",
-        f'cannot connect to database "x" on "127.0.0.1:{port}": no answer within 1 s (`connect_timeout`)',
-    )
+        assert (kind, message) == (
+            "temporary",
+            f'cannot connect to database "x" on "127.0.0.1:{port}": no answer within 1 s (`connect_timeout`)',
+        )
+        # libpq's own word for it, where the key has its default
+        kind, message = failure(destination.load(b"", url=url + "?connect_timeout=2", own={"connect_timeout": 10}))
+        assert kind == "temporary" and message.endswith("no answer within 2 s (`connect_timeout`)")
     kind, message = failure(destination.load(b"", url=url))
     assert kind == "temporary" and message.endswith(
         "failed: Connection refused; Is the server running on that host and accepting TCP/IP connections?"

@@ -1,5 +1,6 @@
 """Whom destination-postgres connects to and as whom: urls, passwords, rights, ports; no secret is ever said."""
 
+import socket
 import subprocess
 
 import frames
@@ -265,3 +266,14 @@ def test_a_password_is_masked_wherever_it_stands(wherry, guarded):
         warned = subprocess.run([wherry.build.wherryctl, "check", path], capture_output=True, text=True)
         assert "keep it out of here" in warned.stdout + warned.stderr
         path.unlink()
+
+
+def test_the_environment_says_how_long_to_wait(wherry):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        wherry.pipeline("orders", connector={"type": "postgres", "url": f"postgresql://me@127.0.0.1:{port}/x"})
+        wherry.start(env={"PGCONNECT_TIMEOUT": "2"})
+        error = wherry.sync(status=1)["error"]
+    assert error.endswith("no answer within 2 s (`connect_timeout`)"), error

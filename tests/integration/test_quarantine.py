@@ -278,15 +278,15 @@ def test_protected_values_are_not_written_down(wherry, pipeline, aside):
         quarantine={"enabled": True, "dir": str(wherry.root / "aside2"), "max_invalid_rows": 9},
     )
     (wherry.root / "in2").mkdir()
-    wherry.drop("a.csv", "id,ssn,note\nx,078-05-1120,n\n1,078-05-1120,n,more\n2,078-05-1120,n\n")
+    wherry.drop("a.csv", "id,ssn,note\nx,078-05-1120,n\n1,078-05-1120,n,more\n078-05-1120,n\n2,078-05-1120,n\n")
     wherry.drop("b.ndjson", '{"id": "x", "ssn": "078-05-1120"}\n{"ssn": "078-05-1120", \n', wherry.root / "in2")
     wherry.start(env={"TEST_KEY": key})
-    assert [wherry.sync(name)["quarantined_rows"] for name in ("orders", "lines")] == [2, 2]
+    assert [wherry.sync(name)["quarantined_rows"] for name in ("orders", "lines")] == [3, 2]
     for kept in (aside, wherry.root / "aside2"):
         assert not [path for path in kept.iterdir() if "078-05" in path.read_text()]
     assert "078-05" not in wherry.daemon.log()
     (name,) = listed(aside)
-    assert [line["row"] for line in lines(aside / name)] == [{"id": "x", "note": "n"}, None]
+    assert [line["row"] for line in lines(aside / name)] == [{"id": "x", "note": "n"}, None, None]
     # what was left out is asked for, and not taken for NULL
     (aside / name).write_text('{"row": {"id": 1}}\n{"row": {"id": 3, "ssn": "078-05-1120"}}\n')
     wherry.ctl("requeue", "orders", "--quarantined")

@@ -39,7 +39,8 @@ static const Key own_keys[] = {
       .fallback = "10s",
       .minimum = 1,
       .maximum = 3600,
-      .description = "How long to wait for a connection, per host." },
+      .description = "How long to wait for a connection, per host; unless it is set, the url or "
+                     "PGCONNECT_TIMEOUT may say so." },
     { .name = "lock_timeout",
       .type = KEY_DURATION,
       .fallback = "60s",
@@ -90,6 +91,12 @@ static const char *const variables[] = {
     "PGTARGETSESSIONATTRS",
     "PGSSLMINPROTOCOLVERSION",
     "PGSSLMAXPROTOCOLVERSION",
+    "PGSSLCERTMODE",
+    "PGREQUIREAUTH",
+    "PGLOADBALANCEHOSTS",
+    "PGGSSLIB",
+    "PGGSSDELEGATION",
+    "PGCONNECT_TIMEOUT",
 };
 
 static void complete_environment(json_t *destination)

@@ -13,6 +13,7 @@
 #include "connectors/destinations/postgres/postgres.h"
 
 #define CONNECT_TIMEOUT_S 10
+#define CONNECT_TIMEOUT_MAX_S 3600 /* as of the key, in config.c */
 #define LOCK_TIMEOUT_S 60
 
 /* Files that libpq opens when it connects. */
@@ -303,6 +304,15 @@ static int64_t seconds_of(const json_t *own, const char *key, int64_t fallback)
     return json_is_integer(value) ? json_integer_value(value) : fallback;
 }
 
+/* The url's or libpq's own, where the key beside it says nothing else; without end is none that is bounded. */
+static void take_connect_timeout(Postgres *self)
+{
+    const char *asked = get(self, "connect_timeout");
+    long seconds = asked ? strtol(asked, NULL, 10) : 0;
+    if (self->connect_timeout_s == CONNECT_TIMEOUT_S && seconds > 0)
+        self->connect_timeout_s = MIN_OF(seconds, CONNECT_TIMEOUT_MAX_S);
+}
+
 int postgres_settings(Postgres *self, const json_t *own, SandboxPolicy *policy, Error *error)
 {
     const json_t *environment = json_object_get(own, "environment");
@@ -316,6 +326,7 @@ int postgres_settings(Postgres *self, const json_t *own, SandboxPolicy *policy, 
     if (r < 0)
         return -1;
     set(self, "client_encoding", "UTF8");
+    take_connect_timeout(self);
     trust_system(self);
     find_network(self, policy);
     self->place = describe_place(self);

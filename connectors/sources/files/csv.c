@@ -235,7 +235,9 @@ static void csv_write_row(const FileReader *reader, Buffer *to)
     const CsvReader *csv = (const CsvReader *)reader;
     const CsvParser *parser = &csv->parser;
     size_t kept = MIN_OF(parser->field_count, parser->field_max), written = 0;
-    if (!csv->in_order && files_settings_protect(reader->settings, NULL)) {
+    /* Of a row that lacks fields, or has too many, nobody knows which is the protected one. */
+    bool shifted = !csv->in_order || (reader->settings->header && parser->field_count < csv->header_count);
+    if (shifted && files_settings_protect(reader->settings, NULL)) {
         buffer_append_string(to, "null");
         return;
     }

@@ -26,6 +26,7 @@ enum {
     JSON_TEXT = 1 << 7,
     JSON_OTHER = 1 << 8,
     NOT_COMMA_NUMBER = 1 << 9, /* anything but 7, 1,5 and 1.234,50 */
+    COMMA = 1 << 10,
 };
 
 const char *const null_markers[NULL_MARKERS] = { "NA", "N/A", "n/a", "NULL", "null", "None", "NaN", "nan", "\\N", "-" };
@@ -100,6 +101,8 @@ static unsigned signs_of(const char *text, size_t n)
         signs |= EXPONENT;
     if (memchr(text, '.', n))
         signs |= FRACTION;
+    if (memchr(text, ',', n))
+        signs |= COMMA;
     if (n != 1 || (*text != '0' && *text != '1'))
         signs |= WORD;
     return signs | (is_local_date(text, n) ? 0 : NOT_LOCAL_DATE) | (is_comma_number(text, n) ? 0 : NOT_COMMA_NUMBER);
@@ -190,7 +193,7 @@ static ColumnType type_of_nothing_else(const DraftColumn *column, const char **r
         return COLUMN_JSON;
     if (!(column->signs & NOT_LOCAL_DATE))
         *ret_comment = "dates that are not written as 2024-01-31: kept as text";
-    else if (!(column->signs & NOT_COMMA_NUMBER))
+    else if ((column->signs & COMMA) && !(column->signs & NOT_COMMA_NUMBER))
         *ret_comment = "numbers with a decimal comma: kept as text";
     else if ((column->signs & JSON_KINDS) == JSON_KINDS || (in_json && !(column->signs & JSON_TEXT)))
         *ret_comment = "values of several kinds: kept as text";
