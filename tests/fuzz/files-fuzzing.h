@@ -9,6 +9,7 @@
 
 #include "connectors/sources/files/reader.h"
 #include "lib/basics/buffer.h"
+#include "tests/unit/frame-feeding.h"
 
 typedef struct FuzzSource {
     const uint8_t *data;
@@ -32,12 +33,7 @@ static inline void fuzz_check_rows(Buffer *frames, size_t columns, Buffer *ret)
     FrameReader reader;
     frame_reader_init(&reader, FRAME_PAYLOAD_MAX);
     while (buffer_length(frames) > 0) {
-        size_t room;
-        uint8_t *at = frame_reader_reserve(&reader, &room);
-        size_t n = MIN_OF(room, buffer_length(frames));
-        memcpy(at, buffer_bytes(frames), n);
-        frame_reader_added(&reader, n);
-        buffer_consume(frames, n);
+        feed_frames(&reader, frames);
         Frame frame;
         while (frame_reader_next(&reader, &frame, NULL) == 0) {
             RowCursor cursor = row_cursor(&frame);

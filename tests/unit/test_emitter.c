@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "connectors/worker/emitter.h"
+#include "tests/unit/frame-feeding.h"
 
 /* --- the worker's part --- */
 
@@ -69,15 +70,8 @@ static void close_rows(Worker *worker)
     _cleanup_(error_clear) Error error = { 0 };
     FrameReader reader;
     frame_reader_init(&reader, FRAME_PAYLOAD_MAX);
-    size_t n = buffer_length(&worker->frames), room;
-    while (n > 0) {
-        uint8_t *to = frame_reader_reserve(&reader, &room);
-        size_t part = MIN_OF(room, n);
-        memcpy(to, buffer_bytes(&worker->frames), part);
-        buffer_consume(&worker->frames, part);
-        frame_reader_added(&reader, part);
-        n -= part;
-    }
+    while (buffer_length(&worker->frames) > 0)
+        feed_frames(&reader, &worker->frames);
     Frame frame;
     while (frame_reader_next(&reader, &frame, &error) == 0) {
         static const char *const names[] = {
