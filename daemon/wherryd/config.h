@@ -79,7 +79,8 @@
  * {"connection", "run_id", "full", "files", "write_mode", "dest_table", "history", "on_schema_change", "strip_nul",
  * "commit_interval", "max_value_size", "sandbox", "log_table", "destination"}, as far as the connection has them
  * ("files": true where the source is files), "tables" (a list of names) where a full sync was asked for of these alone,
- * and "asked_as" (what wherryctl is told of it) where that is a file and no connection of a daemon.
+ * and "asked_as" (what wherryctl is told of it) where that is a file and no connection of a daemon. Both get
+ * "debug": true where a person debugs a connector.
  *
  * Secret references stand in the JSON as {"$secret": {"kind": "env"|"file"|"credential"|"json", "name": "…"}} and are
  * resolved

@@ -600,6 +600,8 @@ static int start(Sync *sync, Error *error)
         sync->unresolved = true;
         return -1;
     }
+    if (sync->options.debug_state)
+        json_object_set_new(sync->worker_begin, "debug", json_true());
     if (sync->options.task == SYNC_PLAN)
         sync_plan_begin(sync);
     int r = sync_open_ledger(sync, error);

@@ -152,6 +152,15 @@ def test_it_goes_on_from_its_state(project):
     assert [row[0] for row in project.query("SELECT id FROM tester.item ORDER BY id")] == [0, 1, 10, 99]
 
 
+def test_a_connector_is_told_that_it_is_debugged(project):
+    """In the words of Fivetran's debug."""
+    project.connector("op.upsert('t', {name: value for name, value in __import__('os').environ.items()})")
+    project.debug()
+    names = ["connection_id", "connection_name", "group_id", "deployment_model"]
+    ((*found,),) = project.query(f"SELECT {', '.join('fivetran_' + name for name in names)} FROM tester.t")
+    assert found == ["test_connection_id", "test_connection_name", "test_group_id", "local_debug"]
+
+
 def test_a_given_state(project):
     path = project.write("mine.json", '{"n": 5}')
     assert "round 5" in project.debug("--state", path).stdout

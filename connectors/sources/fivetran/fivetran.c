@@ -50,6 +50,7 @@ typedef struct FivetranSource {
     Child child;
     Conversation conversation;
     bool talking;
+    bool debug;          /* a person debugs it */
     uint64_t memory;     /* what the daemon bounds; 0: nothing */
     int64_t leave_at_ms; /* by then it must have ended; 0: not told to yet */
 } FivetranSource;
@@ -184,6 +185,7 @@ static int fivetran_open(void **ret, const json_t *configuration, SandboxPolicy 
     if (project && !source->project)
         source->project = xstrdup(project);
     source->connection = xstrdup(text_at(configuration, "connection"));
+    source->debug = json_is_true(json_object_get(configuration, "debug"));
     source->memory = (uint64_t)json_integer_value(json_object_get(json_object_get(configuration, "sandbox"), "memory"));
     if (!source->project || !source->connection)
         return error_set(error, ERROR_CONFIGURATION, "the configuration from the daemon has no usable \"project\"");
@@ -225,8 +227,12 @@ static int spawn_python(FivetranSource *source, int socket, Error *error)
     _cleanup_(freep) char *path = xasprintf("PATH=%s%s", bin, getenv("PATH"));
     _cleanup_(freep) char *home = xasprintf("HOME=%s", scratch);
     _cleanup_(freep) char *temporary = xasprintf("TMPDIR=%s", scratch);
-    _cleanup_(freep) char *id = xasprintf("FIVETRAN_CONNECTION_ID=%s", source->connection);
-    _cleanup_(freep) char *name = xasprintf("FIVETRAN_CONNECTION_NAME=%s", source->connection);
+    /* Fivetran's own debug says these, and connectors ask for them. */
+    bool debug = source->debug;
+    _cleanup_(freep) char *id =
+        xasprintf("FIVETRAN_CONNECTION_ID=%s", debug ? "test_connection_id" : source->connection);
+    _cleanup_(freep) char *name =
+        xasprintf("FIVETRAN_CONNECTION_NAME=%s", debug ? "test_connection_name" : source->connection);
     const char *const environment[] = { path,
                                         "LANG=C.UTF-8",
                                         "TZ=UTC",
@@ -236,8 +242,9 @@ static int spawn_python(FivetranSource *source, int socket, Error *error)
                                         "LOGNAME=wherry",
                                         id,
                                         name,
-                                        "FIVETRAN_GROUP_ID=wherry",
-                                        "FIVETRAN_DEPLOYMENT_MODEL=wherry",
+                                        debug ? "FIVETRAN_GROUP_ID=test_group_id" : "FIVETRAN_GROUP_ID=wherry",
+                                        debug ? "FIVETRAN_DEPLOYMENT_MODEL=local_debug"
+                                              : "FIVETRAN_DEPLOYMENT_MODEL=wherry",
                                         NULL };
     int descriptors[] = { -1, STDOUT_FILENO, -1, socket, FD_OPERATIONS };
     SpawnOptions options = { .path = source->python,
