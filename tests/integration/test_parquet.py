@@ -207,7 +207,7 @@ def test_what_loses_nothing_is_converted(wherry, pipeline, kind, value, ours, ex
             pyarrow.timestamp("us"),
             1,
             "date",
-            'a timestamp with a time of day, which a date column would lose: ""1970-01-01T00:00:00.000001""',
+            'a timestamp with a time of day, which a date column would lose: "1970-01-01T00:00:00.000001"',
         ),
         (pyarrow.binary(), b"\xff", "string", 'binary data, which only a binary column can hold: "\\xFF"'),
         (pyarrow.string(), "a\0b", "string", 'a NUL character, which no text has: "a\\x00b"'),

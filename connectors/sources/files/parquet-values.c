@@ -446,7 +446,8 @@ int parquet_put_value(const FileReader *reader, const FileColumn *column, const 
         return reader_fail(reader, column->source, bytes, n, why, error);
     }
     _cleanup_(buffer_clear) Buffer shown = { 0 };
-    bool writable = parquet_write_json(vector, row, &shown);
-    return reader_fail(reader, column->source, writable ? (const char *)buffer_bytes(&shown) : NULL,
-                       buffer_length(&shown), why, error);
+    const char *text = parquet_write_json(vector, row, &shown) ? (const char *)buffer_bytes(&shown) : NULL;
+    n = buffer_length(&shown);
+    bool quoted = text && n >= 2 && text[0] == '"'; /* a message quotes it, too */
+    return reader_fail(reader, column->source, quoted ? text + 1 : text, quoted ? n - 2 : n, why, error);
 }
