@@ -7,6 +7,7 @@ without a difference.
 
 import base64
 import concurrent.futures
+import fcntl
 import json
 import math
 import os
@@ -46,29 +47,47 @@ COLUMN_TYPES = {
 
 
 @pytest.fixture(scope="session")
-def python():
+def python(tmp_path_factory):
     """The interpreter of the virtual environment with Fivetran's SDK; both sides run under it."""
     wanted = (HERE / "mit-requirements.txt").read_text()
     stamp = VENV / "installed"
-    if not stamp.exists() or stamp.read_text() != wanted:
-        shutil.rmtree(VENV, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-        pip = [VENV / "bin/pip", "--disable-pip-version-check", "install", "-q", "--no-deps"]
-        subprocess.run([*pip, "-r", HERE / "mit-requirements.txt"], check=True)
-        stamp.write_text(wanted)
+    with open(tmp_path_factory.getbasetemp().parent / "venv-mit.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of several processes that share the tests, one installs
+        if not stamp.exists() or stamp.read_text() != wanted:
+            shutil.rmtree(VENV, ignore_errors=True)
+            subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
+            pip = [VENV / "bin/pip", "--disable-pip-version-check", "install", "-q", "--no-deps"]
+            subprocess.run([*pip, "-r", HERE / "mit-requirements.txt"], check=True)
+            stamp.write_text(wanted)
     return VENV / "bin/python"
+
+
+AHEAD = 6
+
+
+class Officially:
+    """What Fivetran's SDK makes of each case. It mostly waits, so that several run at once: the one that is asked for,
+    and those of the tests that come next."""
+
+    def __init__(self, cases, python, folder):
+        self.cases, self.python, self.folder = cases, python, folder
+        self.pool = concurrent.futures.ThreadPoolExecutor(AHEAD)
+        self.begun = {}
+
+    def __call__(self, case):
+        at = self.cases.index(case)
+        for near in self.cases[at : at + AHEAD]:
+            if near not in self.begun:
+                self.begun[near] = self.pool.submit(official, near, project(near, self.folder / near), self.python)
+        return self.begun[case]
 
 
 @pytest.fixture(scope="session")
 def officially(request, python, tmp_path_factory):
-    """What Fivetran's SDK makes of each case: it mostly waits, so that several run at once."""
-    with concurrent.futures.ThreadPoolExecutor(6) as pool:
-        folder = tmp_path_factory.mktemp("official")
-        chosen = {
-            item.callspec.params["case"] for item in request.session.items if item.name.startswith("test_parity[")
-        }
-        yield {case: pool.submit(official, case, project(case, folder / case), python) for case in chosen}
-        pool.shutdown(cancel_futures=True)
+    tests = [item for item in request.session.items if item.name.startswith("test_parity[")]
+    found = Officially([test.callspec.params["case"] for test in tests], python, tmp_path_factory.mktemp("official"))
+    yield found
+    found.pool.shutdown(cancel_futures=True)
 
 
 def project(case, folder):
@@ -325,9 +344,10 @@ RULES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_parity(case, officially, python, tmp_path):
+    begun = officially(case)
     *ours, result = wherry(case, project(case, tmp_path / "wherry"), python)
     assert "Sanitizer" not in result.errors and "runtime error:" not in result.errors, result.errors
-    theirs = officially[case].result()
+    theirs = begun.result()
     found = differences(theirs, ours)
     known = known_differences().get(case, {})
     new = {place: sides for place, sides in found.items() if place not in known}
