@@ -11,9 +11,8 @@ import harness
 import writers
 
 
-def pytest_configure(config):
+def pytest_configure():
     harness.become_subreaper()
-    config.addinivalue_line("markers", "full: a long sweep, run by tests/run --full")
 
 
 @pytest.fixture(scope="session")

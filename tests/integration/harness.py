@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import json
 import os
+import random
 import re
 import select
 import shutil
@@ -129,11 +130,20 @@ def all_gone():
     return all(os.waitpid(child, os.WNOHANG) != (0, 0) for child in set(children()) - lasting)
 
 
+def processors():
+    """How many processes a test may keep busy: as many as there are processors for each of pytest's own."""
+    return max(1, os.cpu_count() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)))
+
+
 def free_port():
-    """Of loopback, that nothing listened on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Of loopback, that nothing listened on just now. None that the kernel gives to whoever does not mind, and of a
+    range of this process's own, so that nobody has taken it before the test has."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    while True:
+        port = 10000 + worker % 20 * 1000 + random.randrange(1000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def write_file(path, content):

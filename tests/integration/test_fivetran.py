@@ -173,6 +173,7 @@ def remove_one_that_is_not_locked(known, removed, stop):
                     os.close(descriptor)
 
 
+@pytest.mark.alone  # no other sync makes a temporary folder meanwhile
 def test_two_that_start_at_once_leave_each_other_their_folders(plain_wherry):
     """strace holds the worker between making its temporary folder and locking it."""
     connector(

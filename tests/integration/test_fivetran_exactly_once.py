@@ -301,6 +301,7 @@ def kill(build, merging, what, number):
         killing.wherry.close()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("merging", [False, True], ids=["each checkpoint", "merged"])
 def test_killed_at_every_operation_and_write(plain_build, merging, capsys):
@@ -321,7 +322,7 @@ def test_killed_at_every_operation_and_write(plain_build, merging, capsys):
     chosen = list(points_to_kill({"operation": LAST, "write": len(writes)}, full, rng, KILLS))
     chosen = [(what, writes[number - 1] if what == "write" else number) for what, number in chosen]
     made, wrong, committed = collections.Counter(), [], set()
-    with concurrent.futures.ProcessPoolExecutor(os.cpu_count(), initializer=harness.become_subreaper) as pool:
+    with concurrent.futures.ProcessPoolExecutor(harness.processors(), initializer=harness.become_subreaper) as pool:
         outcomes = pool.map(kill, *zip(*((plain_build, merging, *point) for point in chosen)))
         for (what, _), (outcome, at) in zip(chosen, outcomes):
             if outcome is not None:

@@ -193,6 +193,7 @@ def points_to_kill(calls, full, rng, kills=KILLS_PER_KIND):
             yield call, number
 
 
+@pytest.mark.long
 @pytest.mark.timeout(3000)
 def test_killed_at_every_call(plain_build, base, capsys):
     full = os.environ.get("WHERRY_TEST_FULL") == "1"
@@ -208,7 +209,7 @@ def test_killed_at_every_call(plain_build, base, capsys):
         for call, count in calls.items():
             wanted[role, call] = count
         points += [(role, call, number) for call, number in points_to_kill(calls, full, rng)]
-    with concurrent.futures.ProcessPoolExecutor(os.cpu_count(), initializer=harness.become_subreaper) as pool:
+    with concurrent.futures.ProcessPoolExecutor(harness.processors(), initializer=harness.become_subreaper) as pool:
         outcomes = pool.map(kill_at, *zip(*((plain_build, base, *point) for point in points)))
         for (role, call, _), outcome in zip(points, outcomes):
             if outcome is not None:

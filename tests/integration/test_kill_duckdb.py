@@ -20,6 +20,7 @@ class OneThread(Duckdb):
         return {"destination": {"type": "duckdb", "path": str(self.path), "threads": 1}}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(3000)
 def test_killed_at_every_call(plain_build, tmp_path, capsys):
     assert run(OneThread(plain_build, tmp_path), tracer(tmp_path / "trace")).frames("DONE")

@@ -147,7 +147,7 @@ def kill_everywhere(build, kind, calls, capsys):
     seed = int(os.environ.get("WHERRY_TEST_SEED", random.SystemRandom().randrange(1 << 32)))
     points = list(points_to_kill(calls, full, random.Random(seed)))
     made, wrong = collections.Counter(), []
-    with concurrent.futures.ProcessPoolExecutor(os.cpu_count(), initializer=harness.become_subreaper) as pool:
+    with concurrent.futures.ProcessPoolExecutor(harness.processors(), initializer=harness.become_subreaper) as pool:
         outcomes = pool.map(kill_at, *zip(*((build, kind, *point) for point in points)))
         for (call, _), outcome in zip(points, outcomes):
             if outcome is not None:
@@ -163,6 +163,7 @@ def kill_everywhere(build, kind, calls, capsys):
     assert not missed, f"no kill was made at {missed}"
 
 
+@pytest.mark.long
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("kind", [Sqlite, Waling], ids=lambda kind: kind.name)
 def test_operations_killed_at_every_call(plain_build, kind, tmp_path, capsys):

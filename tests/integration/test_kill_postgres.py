@@ -137,6 +137,8 @@ def kill_at(build, base, role, call, number):
         scenario.close()
 
 
+@pytest.mark.long
+@pytest.mark.timeout(3000)
 def test_killed_at_every_call(plain_build, base, capsys):
     full = os.environ.get("WHERRY_TEST_FULL") == "1"
     seed = int(os.environ.get("WHERRY_TEST_SEED", random.SystemRandom().randrange(1 << 32)))
@@ -160,7 +162,7 @@ def test_killed_at_every_call(plain_build, base, capsys):
     finally:
         server.close()
     made, wrong = collections.Counter(), []
-    with concurrent.futures.ProcessPoolExecutor(os.cpu_count(), initializer=in_pool) as pool:
+    with concurrent.futures.ProcessPoolExecutor(harness.processors(), initializer=in_pool) as pool:
         outcomes = pool.map(kill_at, *zip(*((plain_build, base, *point) for point in points)))
         for (role, call, _), outcome in zip(points, outcomes):
             made[role, call] += outcome is not None

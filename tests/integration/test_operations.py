@@ -3,8 +3,9 @@
 Each sequence is a few syncs, one after another, each a new process with its own memory bound and commit interval; after
 each of them tables, rows, kinds of columns and state are compared, with `history: true` the versions of each row and
 their times, too. Ten sequences run side by side, on tables of their own, and as many of these groups at once as there
-are processors. The seed is printed, and WHERRY_TEST_SEED sets it; WHERRY_TEST_FULL=1 runs 10,000 sequences per
-destination instead of 300, WHERRY_TEST_SEQUENCES any number. What fails is made smaller before it is shown.
+are processors; the groups are parted among a few tests, which processes of pytest's may share. The seed is printed, and
+WHERRY_TEST_SEED sets it; WHERRY_TEST_FULL=1 runs 10,000 sequences per destination instead of 300, WHERRY_TEST_SEQUENCES
+any number. What fails is made smaller before it is shown.
 
 To run another destination against the model, write an adapter like Sqlite below (how it is started, how it is read back),
 and add it to ADAPTERS.
@@ -35,6 +36,7 @@ SEQUENCES = int(
     os.environ.get("WHERRY_TEST_SEQUENCES") or (10000 if os.environ.get("WHERRY_TEST_FULL") == "1" else 300)
 )
 SIDE_BY_SIDE = 10
+PARTS = 3
 SHRINKING = 300  # runs at most, to make a failure smaller
 
 
@@ -342,17 +344,21 @@ def failure_of_group(build, kind, history, seed, number):
     return failure(build, kind, group_of(kind, seed, number), history)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(7200)
+@pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("history", [False, True], ids=["rows", "history"])
-@pytest.mark.parametrize("kind", ADAPTERS, ids=lambda kind: kind.name)
-def test_operations_mean_what_the_model_says(build, kind, history, capsys):
+@pytest.mark.parametrize("kind", reversed(ADAPTERS), ids=lambda kind: kind.name)
+def test_operations_mean_what_the_model_says(build, kind, history, part, capsys):
+    groups = range(part, SEQUENCES // SIDE_BY_SIDE, PARTS)
+    if not groups:
+        pytest.skip(f"{SEQUENCES} sequences are too few for {PARTS} parts")
     seed = int(os.environ.get("WHERRY_TEST_SEED", random.SystemRandom().randrange(1 << 32)))
     with capsys.disabled():
-        print(f"\n{SEQUENCES} sequences of operations on {kind.name}, seed {seed}")
+        print(f"\n{len(groups) * SIDE_BY_SIDE} of {SEQUENCES} sequences of operations on {kind.name}, seed {seed}")
     getattr(kind, "prepare", lambda: None)()
-    groups = range(SEQUENCES // SIDE_BY_SIDE)
     run = functools.partial(failure_of_group, build, kind, history, seed)
-    with concurrent.futures.ProcessPoolExecutor(os.cpu_count(), initializer=harness.become_subreaper) as pool:
+    with concurrent.futures.ProcessPoolExecutor(harness.processors(), initializer=harness.become_subreaper) as pool:
         failures = zip(groups, pool.map(run, groups))
         number, why = next((found for found in failures if found[1]), (None, None))
         pool.shutdown(cancel_futures=True)
