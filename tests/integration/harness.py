@@ -17,6 +17,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -128,6 +129,13 @@ def leftovers():
 def all_gone():
     """Whether every child has ended, those of a killed daemon too: we are a subreaper, orphans become ours."""
     return all(os.waitpid(child, os.WNOHANG) != (0, 0) for child in set(children()) - lasting)
+
+
+@contextlib.contextmanager
+def aloud(capsys):
+    """What is printed is seen while the tests run: on stderr, since the stdout of a process that shares them leads nowhere."""
+    with capsys.disabled(), contextlib.redirect_stdout(sys.stderr):
+        yield
 
 
 def processors():

@@ -330,7 +330,7 @@ def test_killed_at_every_operation_and_write(plain_build, merging, capsys):
                 committed.add(at)
             if outcome:
                 wrong.append(outcome)
-    with capsys.disabled():
+    with harness.aloud(capsys):
         print(f"\nkills made (seed {seed}): {dict(made)}; committed then: {sorted(committed)}")
     assert not wrong, "\n".join(wrong)
     missed = collections.Counter(what for what, _ in chosen) - made

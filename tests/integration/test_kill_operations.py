@@ -154,7 +154,7 @@ def kill_everywhere(build, kind, calls, capsys):
                 made[call] += 1
             if outcome:
                 wrong.append(outcome)
-    with capsys.disabled():
+    with harness.aloud(capsys):
         print(f"\nkills made, of calls seen ({kind.name}, seed {seed}):")
         for call in sorted(calls):
             print(f"  {call:<16} {made[call]:>4} of {calls[call]}")

@@ -167,7 +167,7 @@ def test_killed_at_every_call(plain_build, base, capsys):
         for (role, call, _), outcome in zip(points, outcomes):
             made[role, call] += outcome is not None
             wrong += [outcome] if outcome else []
-    with capsys.disabled():
+    with harness.aloud(capsys):
         print(f"\nkills made, of calls seen (seed {seed}):")
         for role, call in sorted(wanted):
             print(f"  {role:<8} {call:<16} {made[role, call]:>4} of {wanted[role, call]}")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import duckdb
 import frames
+import harness
 import postgres
 import pytest
 import writers
@@ -265,7 +266,7 @@ def test_a_flood_leaves_the_writer_small_and_the_table_bounded(plain_build, tmp_
         assert writer.finish() == 0
     finally:
         writer.kill()
-    with capsys.disabled():
+    with harness.aloud(capsys):
         print(f"\na million log lines: peak of the writer {peak / 1024:.1f} MB")
     assert peak <= 16 << 10
     found = destination.query("SELECT id, message FROM connector_sdk_log ORDER BY id")

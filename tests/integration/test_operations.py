@@ -354,7 +354,7 @@ def test_operations_mean_what_the_model_says(build, kind, history, part, capsys)
     if not groups:
         pytest.skip(f"{SEQUENCES} sequences are too few for {PARTS} parts")
     seed = int(os.environ.get("WHERRY_TEST_SEED", random.SystemRandom().randrange(1 << 32)))
-    with capsys.disabled():
+    with harness.aloud(capsys):
         print(f"\n{len(groups) * SIDE_BY_SIDE} of {SEQUENCES} sequences of operations on {kind.name}, seed {seed}")
     getattr(kind, "prepare", lambda: None)()
     run = functools.partial(failure_of_group, build, kind, history, seed)

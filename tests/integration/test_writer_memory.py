@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import frames
+import harness
 import pytest
 import writers
 from frames import ABSENT, KEY
@@ -33,7 +34,7 @@ def peak_of(destination, *parts):
 
 
 def shown(capsys, what, peak):
-    with capsys.disabled():
+    with harness.aloud(capsys):
         print(f"\n{what}: peak of the writer {peak / 1024:.1f} MB")
 
 
