@@ -16,6 +16,7 @@
 #include "lib/basics/path.h"
 #include "lib/basics/text.h"
 #include "lib/formats/configuration.h"
+#include "lib/formats/encrypted-configuration.h"
 
 #define DEPTH_MAX 40
 #define CONFIGURATION_FILE_MAX (1u << 20)
@@ -224,7 +225,8 @@ int project_read_configuration(const char *path, json_t **ret, bool *ret_readabl
         return error_set(error, ERROR_CONFIGURATION, "%s:%d:%d: %s", printable, problem.line, problem.column,
                          twice ? "a key stands there twice" : "invalid configuration; this is not JSON");
     }
-    if (configuration_check(configuration, error) < 0) {
+    if ((json_is_object(configuration) && configuration_decrypt(configuration, error) < 0) ||
+        configuration_check(configuration, error) < 0) {
         json_decref(configuration);
         return error_prefix(error, "%s: ", printable);
     }

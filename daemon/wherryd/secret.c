@@ -16,6 +16,7 @@
 #include "lib/basics/buffer.h"
 #include "lib/basics/path.h"
 #include "lib/basics/text.h"
+#include "lib/formats/encrypted-configuration.h"
 
 static void wipe(Buffer *buffer)
 {
@@ -146,12 +147,16 @@ static int fetch_object(const json_t *reference, Mask *mask, json_t **ret, Error
     if (!*ret)
         return error_set(error, ERROR_CONFIGURATION, "the secret %s is not JSON: line %d, column %d", what,
                          problem.line, problem.column);
-    if (json_is_object(*ret)) {
+    if (!json_is_object(*ret))
+        error_set(error, ERROR_CONFIGURATION, "the secret %s is not a JSON object", what);
+    else if (configuration_decrypt(*ret, error) < 0)
+        error_prefix(error, "the secret %s: ", what);
+    else {
         mask_texts(mask, *ret);
         return 0;
     }
     json_decref(*ret);
-    return error_set(error, ERROR_CONFIGURATION, "the secret %s is not a JSON object", what);
+    return -1;
 }
 
 /* --- key material --- */

@@ -5,8 +5,6 @@
 
 #include "lib/basics/text.h"
 
-#define ENCRYPTED "fivetran_encrypted:"
-
 static const char *type_name(const json_t *value)
 {
     switch (json_typeof(value)) {
@@ -35,7 +33,7 @@ static int check_value(const char *key, const json_t *value, Error *error)
         return error_set(error, ERROR_CONFIGURATION,
                          "invalid configuration; all values must be strings: \"%s\" is %s, write it in quotes",
                          printable, type_name(value));
-    if (strncmp(json_string_value(value), ENCRYPTED, strlen(ENCRYPTED)) == 0)
+    if (strncmp(json_string_value(value), CONFIGURATION_ENCRYPTED, strlen(CONFIGURATION_ENCRYPTED)) == 0)
         return error_set(error, ERROR_CONFIGURATION,
                          "invalid configuration; the value of \"%s\" was encrypted by Fivetran's command for its own "
                          "use: write it in clear, it is kept as a secret",

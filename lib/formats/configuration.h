@@ -9,6 +9,8 @@
 #include "lib/basics/error.h"
 
 #define CONFIGURATION_KEYS_MAX 100
+/* How a value begins that Fivetran's command line has encrypted; see lib/formats/encrypted-configuration.h. */
+#define CONFIGURATION_ENCRYPTED "fivetran_encrypted:"
 #define CONFIGURATION_BYTES_MAX (512u << 10) /* of keys and values together */
 
 /* Whether what is called KEY is likely to be a secret: "api_key", "dbPassword". */

@@ -512,11 +512,6 @@ def test_drivers_are_packed_and_spoken_of(deployed):
             json.dumps({str(i): "x" for i in range(101)}),
             "invalid configuration; it has 101 keys, at most 100 are allowed",
         ),
-        (
-            '{"a": "fivetran_encrypted:abc"}',
-            'invalid configuration; the value of "a" was encrypted by Fivetran\'s command for its own use: write it in '
-            "clear, it is kept as a secret",
-        ),
     ],
 )
 def test_bad_configurations(deployed, text, error):

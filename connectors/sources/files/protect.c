@@ -3,55 +3,20 @@
  * every other table, and this takes the whole row out of the frame's buffer again and puts it back with the protected
  * values replaced. So no reader knows of keys, and a table without protected columns pays nothing.
  *
- * OpenSSL through EVP, which means a provider and its algorithms; they are fetched only when a column asks for them,
- * and without reading openssl.cnf, whose purpose is to bring code of others in. Nonces come from the kernel, some
- * hundred at a time: the random generator of OpenSSL would have to be set up first, and is seeded from there as well.
+ * OpenSSL through EVP, which means a provider and its algorithms; they are fetched only when a column asks for them.
+ * Nonces come from the kernel, some hundred at a time: the random generator of OpenSSL would have to be set up first,
+ * and is seeded from there as well.
  */
 #include "connectors/sources/files/protect.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <math.h>
-#include <openssl/core_names.h>
-#include <openssl/crypto.h>
-#include <openssl/err.h>
-#include <openssl/evp.h>
-#include <openssl/opensslv.h>
 #include <openssl/params.h>
 #include <stdio.h>
 #include <sys/random.h>
 
 #include "lib/basics/base64.h"
-
-#define LIBRARY "libcrypto.so." OPENSSL_MSTR(OPENSSL_VERSION_MAJOR)
-
-/* What is used of it, under the names of its manual. */
-#define LIBRARY_FUNCTIONS(X) \
-    X(ERR_error_string_n)    \
-    X(ERR_get_error)         \
-    X(EVP_CIPHER_CTX_ctrl)   \
-    X(EVP_CIPHER_CTX_free)   \
-    X(EVP_CIPHER_CTX_new)    \
-    X(EVP_CIPHER_fetch)      \
-    X(EVP_CIPHER_free)       \
-    X(EVP_EncryptFinal_ex)   \
-    X(EVP_EncryptInit_ex2)   \
-    X(EVP_EncryptUpdate)     \
-    X(EVP_MAC_CTX_free)      \
-    X(EVP_MAC_CTX_new)       \
-    X(EVP_MAC_fetch)         \
-    X(EVP_MAC_final)         \
-    X(EVP_MAC_free)          \
-    X(EVP_MAC_init)          \
-    X(EVP_MAC_update)        \
-    X(OPENSSL_init_crypto)
-
-/* Loaded once and never given back: contexts of it live as long as the process. */
-#define DECLARE(name) __typeof__(&name) name;
-static struct {
-    bool loaded;
-    LIBRARY_FUNCTIONS(DECLARE)
-} crypto;
+#include "lib/basics/openssl.h"
 
 #define FRAME_VERSION_BYTE 1
 #define NONCE_SIZE 12
@@ -59,6 +24,8 @@ static struct {
 #define HEAD_SIZE (1 + NONCE_SIZE + TAG_SIZE)
 #define NONCES_AT_ONCE 256
 #define SCRATCH_KEEP (4u << 20) /* a buffer that one giant row has grown past this is given back */
+
+static const OpenSsl *openssl; /* loaded with the first protected column */
 
 static const char cannot[] = "cannot be protected: the cryptographic library failed";
 static const char too_long[] =
@@ -204,9 +171,9 @@ Protector *protector_free(Protector *protector)
         return NULL;
     for (size_t i = 0; i < protector->count; i++) {
         if (protector->protections[i].cipher)
-            crypto.EVP_CIPHER_CTX_free(protector->protections[i].cipher);
+            openssl->EVP_CIPHER_CTX_free(protector->protections[i].cipher);
         if (protector->protections[i].mac)
-            crypto.EVP_MAC_CTX_free(protector->protections[i].mac);
+            openssl->EVP_MAC_CTX_free(protector->protections[i].mac);
     }
     free(protector->protections);
     buffer_clear(&protector->row);
@@ -216,32 +183,13 @@ Protector *protector_free(Protector *protector)
     return NULL;
 }
 
-static int load_library(Error *error)
-{
-    if (crypto.loaded)
-        return 0;
-    void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-    bool found = library != NULL;
-#define FIND(name) found = found && (crypto.name = (__typeof__(&name))dlsym(library, #name));
-    LIBRARY_FUNCTIONS(FIND)
-    if (!found) {
-        error_set(error, ERROR_CONFIGURATION, "\"encrypt\" and \"hash\" need OpenSSL, install it: %s", dlerror());
-        if (library)
-            dlclose(library);
-        return -1;
-    }
-    crypto.OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
-    crypto.loaded = true;
-    return 0;
-}
-
 static bool set_cipher(Protection *protection, const uint8_t *key)
 {
-    EVP_CIPHER *cipher = crypto.EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
-    protection->cipher = crypto.EVP_CIPHER_CTX_new();
+    EVP_CIPHER *cipher = openssl->EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
+    protection->cipher = openssl->EVP_CIPHER_CTX_new();
     bool done =
-        cipher && protection->cipher && crypto.EVP_EncryptInit_ex2(protection->cipher, cipher, key, NULL, NULL) == 1;
-    crypto.EVP_CIPHER_free(cipher);
+        cipher && protection->cipher && openssl->EVP_EncryptInit_ex2(protection->cipher, cipher, key, NULL, NULL) == 1;
+    openssl->EVP_CIPHER_free(cipher);
     return done;
 }
 
@@ -250,10 +198,10 @@ static bool set_mac(Protection *protection, const uint8_t *key, size_t n)
     char digest[] = "SHA256";
     const OSSL_PARAM parameters[] = { OSSL_PARAM_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, sizeof(digest) - 1),
                                       OSSL_PARAM_END };
-    EVP_MAC *mac = crypto.EVP_MAC_fetch(NULL, "HMAC", NULL);
-    protection->mac = mac ? crypto.EVP_MAC_CTX_new(mac) : NULL;
-    bool done = protection->mac && crypto.EVP_MAC_init(protection->mac, key, n, parameters) == 1;
-    crypto.EVP_MAC_free(mac);
+    EVP_MAC *mac = openssl->EVP_MAC_fetch(NULL, "HMAC", NULL);
+    protection->mac = mac ? openssl->EVP_MAC_CTX_new(mac) : NULL;
+    bool done = protection->mac && openssl->EVP_MAC_init(protection->mac, key, n, parameters) == 1;
+    openssl->EVP_MAC_free(mac);
     return done;
 }
 
@@ -263,14 +211,16 @@ int protector_add(Protector *protector, size_t column, ProtectionKind kind, cons
     if (n < PROTECTOR_KEY_SIZE || (kind == PROTECTION_ENCRYPT && n > PROTECTOR_KEY_SIZE))
         return error_set(error, ERROR_CONFIGURATION, "the key of a protected column has %zu bytes; it needs %s%d", n,
                          kind == PROTECTION_HASH ? "at least " : "", PROTECTOR_KEY_SIZE);
-    if (load_library(error) < 0)
+    if (!openssl)
+        openssl = openssl_load("\"encrypt\" and \"hash\" need", error);
+    if (!openssl)
         return -1;
     protection->kind = kind;
     bool done = kind == PROTECTION_ENCRYPT ? set_cipher(protection, key) : set_mac(protection, key, n);
     if (done)
         return 0;
     char why[256];
-    crypto.ERR_error_string_n(crypto.ERR_get_error(), why, sizeof(why));
+    openssl->ERR_error_string_n(openssl->ERR_get_error(), why, sizeof(why));
     return error_set(error, ERROR_INTERNAL, "the cryptographic library does not offer %s: %s",
                      kind == PROTECTION_ENCRYPT ? "AES-256-GCM" : "HMAC-SHA256", why);
 }
@@ -304,10 +254,11 @@ static bool encrypt(Protector *protector, const Protection *protection)
     uint8_t *nonce = head + 1, *tag = nonce + NONCE_SIZE, *body = tag + TAG_SIZE;
     int length = 0, rest = 0;
     *head = FRAME_VERSION_BYTE;
-    if (!next_nonce(protector, nonce) || crypto.EVP_EncryptInit_ex2(protection->cipher, NULL, NULL, nonce, NULL) != 1 ||
-        crypto.EVP_EncryptUpdate(protection->cipher, body, &length, buffer_bytes(&protector->text), (int)n) != 1 ||
-        crypto.EVP_EncryptFinal_ex(protection->cipher, body + length, &rest) != 1 || (size_t)(length + rest) != n ||
-        crypto.EVP_CIPHER_CTX_ctrl(protection->cipher, EVP_CTRL_AEAD_GET_TAG, TAG_SIZE, tag) != 1)
+    if (!next_nonce(protector, nonce) ||
+        openssl->EVP_EncryptInit_ex2(protection->cipher, NULL, NULL, nonce, NULL) != 1 ||
+        openssl->EVP_EncryptUpdate(protection->cipher, body, &length, buffer_bytes(&protector->text), (int)n) != 1 ||
+        openssl->EVP_EncryptFinal_ex(protection->cipher, body + length, &rest) != 1 || (size_t)(length + rest) != n ||
+        openssl->EVP_CIPHER_CTX_ctrl(protection->cipher, EVP_CTRL_AEAD_GET_TAG, TAG_SIZE, tag) != 1)
         return false;
     buffer_added(&protector->sealed, HEAD_SIZE + n);
     return true;
@@ -317,9 +268,10 @@ static bool hash(Protector *protector, const Protection *protection)
 {
     size_t length = 0;
     uint8_t *digest = buffer_reserve(&protector->sealed, EVP_MAX_MD_SIZE);
-    if (crypto.EVP_MAC_init(protection->mac, NULL, 0, NULL) != 1 ||
-        crypto.EVP_MAC_update(protection->mac, buffer_bytes(&protector->text), buffer_length(&protector->text)) != 1 ||
-        crypto.EVP_MAC_final(protection->mac, digest, &length, EVP_MAX_MD_SIZE) != 1)
+    if (openssl->EVP_MAC_init(protection->mac, NULL, 0, NULL) != 1 ||
+        openssl->EVP_MAC_update(protection->mac, buffer_bytes(&protector->text), buffer_length(&protector->text)) !=
+            1 ||
+        openssl->EVP_MAC_final(protection->mac, digest, &length, EVP_MAX_MD_SIZE) != 1)
         return false;
     buffer_added(&protector->sealed, length);
     return true;
