@@ -7,6 +7,7 @@
  * BIGINT: a number that does not fit is then an error that names its row. A decimal column may be any DECIMAL(p,s).
  */
 #include <string.h>
+#include <strings.h>
 
 #include "connectors/destinations/duckdb/internal.h"
 #include "connectors/writer/guard.h"
@@ -83,7 +84,7 @@ static bool own_type_fits(size_t own, const char *there)
            (own == OWN_TIME && strcmp(there, "TIMESTAMP WITH TIME ZONE") == 0);
 }
 
-static void compare_column(Guard *guard, const char *name, const char *type, bool has_default, const char *collation)
+static void compare_column(Guard *guard, const char *name, const char *type, bool has_default)
 {
     size_t i;
     GuardPlace place = guard_find(guard, name, type, &i);
@@ -93,8 +94,6 @@ static void compare_column(Guard *guard, const char *name, const char *type, boo
         guard_differs_in_type(guard, place, i, name, type);
     else if (place == GUARD_OWN && i == OWN_ID && !has_default)
         guard_differs(guard, "column \"" COLUMN_ID "\" has no default (nextval of a sequence) there");
-    else if (place == GUARD_TABLE)
-        guard_collates(guard, i, name, collation);
 }
 
 static void put_column(Buffer *sql, const FrameColumn *column)
@@ -117,6 +116,21 @@ static int add_column(DuckDb *self, const Table *table, size_t i, Error *error)
     return duck_ddl(self, text, "add a column", error);
 }
 
+static int compare_collations(DuckDb *self, Guard *guard, const char *there, Error *error)
+{
+    _cleanup_(rows_clear) Rows rows = { 0 };
+    bool any;
+    if (duck_collations(self, there, &any, &rows, error) < 0)
+        return -1;
+    while (any && rows_next(&rows)) {
+        _cleanup_(freep) char *name = rows_text(&rows, 0), *collation = rows_text(&rows, 1);
+        for (size_t i = 0; i < guard->table->column_count; i++)
+            if (strcasecmp(guard->table->columns[i].name.data, name) == 0)
+                guard_collates(guard, i, name, collation);
+    }
+    return 0;
+}
+
 static int guard_table(DuckDb *self, const Table *table, const char *there, Error *error)
 {
     _cleanup_(guard_clear) Guard guard = guard_begin(&guard_rules, table);
@@ -124,16 +138,16 @@ static int guard_table(DuckDb *self, const Table *table, const char *there, Erro
     _cleanup_(freep) char *where = xasprintf("in \"%s\"", self->path);
     const Parameter parameters[] = { TEXT_PARAMETER(self->schema), TEXT_PARAMETER(there) };
     if (duck_query(self,
-                   "SELECT column_name, data_type, column_default IS NOT NULL, " DUCK_COLLATION " FROM " DUCK_COLUMNS
-                   " WHERE database_name = current_database() AND schema_name = $1 AND table_name = $2 ORDER BY"
-                   " column_index",
+                   "SELECT column_name, data_type, column_default IS NOT NULL FROM duckdb_columns() WHERE"
+                   " database_name = current_database() AND schema_name = $1 AND table_name = $2 ORDER BY column_index",
                    parameters, ELEMENTSOF(parameters), &rows, "read a table's columns", error) < 0)
         return -1;
     while (rows_next(&rows)) {
-        _cleanup_(freep) char *name = rows_text(&rows, 0), *type = rows_text(&rows, 1),
-                              *collation = rows_text(&rows, 3);
-        compare_column(&guard, name ? name : "", type ? type : "", rows_integer(&rows, 2) != 0, collation);
+        _cleanup_(freep) char *name = rows_text(&rows, 0), *type = rows_text(&rows, 1);
+        compare_column(&guard, name ? name : "", type ? type : "", rows_integer(&rows, 2) != 0);
     }
+    if (self->cdc && compare_collations(self, &guard, there, error) < 0)
+        return -1;
     for (size_t i; guard_next_to_add(&guard, self->writer, &i);)
         if (add_column(self, table, i, error) < 0)
             return -1;

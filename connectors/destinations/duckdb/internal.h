@@ -134,6 +134,10 @@ int duck_own_table(DuckDb *self, const char *name, bool take, Error *error);
  * error. The caller frees. */
 int duck_find_table(DuckDb *self, const char *name, char **ret, Error *error);
 
+/* The columns of TABLE with a collation by which texts that differ can be equal: rows of its name and the collation.
+ * False in *RET_ANY: there is none, and no RET. */
+int duck_collations(DuckDb *self, const char *table, bool *ret_any, Rows *ret, Error *error);
+
 /* --- sink.c --- */
 /* Opens an appender on TABLE (of CATALOG) for COUNT columns by name, all of the table's where NAMES is NULL. */
 int sink_open(DuckDb *self, Sink *sink, const char *catalog, const char *schema, const char *table,

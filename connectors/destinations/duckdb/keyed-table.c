@@ -129,13 +129,10 @@ static int read_facts(DuckDb *self, Table *table, Error *error)
 static int check_collations(DuckDb *self, const Table *table, Error *error)
 {
     _cleanup_(rows_clear) Rows rows = { 0 };
-    const Parameter parameters[] = { TEXT_PARAMETER(self->schema), TEXT_PARAMETER(table->name) };
-    if (duck_query(self,
-                   "SELECT column_name, " DUCK_COLLATION " AS compared_by FROM " DUCK_COLUMNS " WHERE database_name ="
-                   " current_database() AND schema_name = $1 AND table_name = $2 AND compared_by <> ''",
-                   parameters, ELEMENTSOF(parameters), &rows, "read a table's key", error) < 0)
+    bool any;
+    if (duck_collations(self, table->name, &any, &rows, error) < 0)
         return -1;
-    while (rows_next(&rows)) {
+    while (any && rows_next(&rows)) {
         _cleanup_(freep) char *name = rows_text(&rows, 0), *collation = rows_text(&rows, 1);
         for (size_t i = 0; i < table->column_count; i++)
             if (strcmp(table->columns[i].name.data, name) == 0 && (table->columns[i].flags & COLUMN_KEY))
