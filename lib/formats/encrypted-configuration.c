@@ -81,9 +81,8 @@ static bool open_sealed(const OpenSsl *openssl, const uint8_t *key, const char *
 static json_t *decrypt(const OpenSsl *openssl, const uint8_t *key, const char *name, const json_t *value)
 {
     const char *text = json_string_value(value) + strlen(CONFIGURATION_ENCRYPTED);
-    _cleanup_(buffer_clear) Buffer sealed = { 0 };
     size_t n = 0, length = strlen(text);
-    uint8_t *bytes = buffer_reserve(&sealed, length + 1);
+    _cleanup_(freep) uint8_t *bytes = xcalloc(1, length + 1);
     json_t *clear = NULL;
     if (base64_decode(text, length, bytes, &n) && n >= NONCE_SIZE + TAG_SIZE && n <= CONFIGURATION_BYTES_MAX &&
         open_sealed(openssl, key, name, bytes, n))
