@@ -77,21 +77,22 @@ BEGIN = 'invalid configuration; the value of "key" was encrypted by Fivetran\'s 
 END = "; write it in clear, it is kept as a secret"
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        encrypted("other", SECRET),
-        encrypted("key", SECRET, key=KEY[::-1]),
-        encrypted("key", SECRET)[:-8] + "AAAAAAA=",
-        "fivetran_encrypted:",
-        "fivetran_encrypted:AAAA",
-        "fivetran_encrypted:not base64",
-        "fivetran_encrypted:" + base64.b64encode(b"x" * 27).decode(),
-        "fivetran_encrypted:" + base64.b64encode(b"x" * 28).decode(),
-    ],
-)
-def test_a_value_that_is_not_the_keys(deployed, tmp_path, value):
-    assert refused(deployed, {"plain": "x", "key": value}) == (
+# made when they are asked for: a test's name is the same in all processes
+FOREIGN = {
+    "of another key": lambda: encrypted("other", SECRET),
+    "under another key": lambda: encrypted("key", SECRET, key=KEY[::-1]),
+    "changed": lambda: encrypted("key", SECRET)[:-8] + "AAAAAAA=",
+    "empty": lambda: "fivetran_encrypted:",
+    "short": lambda: "fivetran_encrypted:AAAA",
+    "no base64": lambda: "fivetran_encrypted:not base64",
+    "without a tag": lambda: "fivetran_encrypted:" + base64.b64encode(b"x" * 27).decode(),
+    "without a text": lambda: "fivetran_encrypted:" + base64.b64encode(b"x" * 28).decode(),
+}
+
+
+@pytest.mark.parametrize("foreign", FOREIGN)
+def test_a_value_that_is_not_the_keys(deployed, tmp_path, foreign):
+    assert refused(deployed, {"plain": "x", "key": FOREIGN[foreign]()}) == (
         f'{BEGIN}it does not belong to the key that is there (its key is "{tmp_path}/{HOME_KEY}"){END}'
     )
 
