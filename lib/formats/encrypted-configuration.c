@@ -31,14 +31,13 @@ static bool is_encrypted(const json_t *value)
 static int fail(const char *name, const char *path, const char *why, Error *error)
 {
     _cleanup_(freep) char *printable = text_escape_shortened(name, strlen(name), 100);
-    return error_set(
-        error, ERROR_CONFIGURATION,
-        "invalid configuration; the value of \"%s\" was encrypted by Fivetran's command, and %s (its key is "
-        "\"%s\"); write it in clear, it is kept as a secret",
-        printable, why, path);
+    return error_set(error, ERROR_CONFIGURATION,
+                     "invalid configuration; the value of \"%s\" was encrypted by Fivetran's command, and \"%s\"%s; "
+                     "write it in clear, it is kept as a secret",
+                     printable, path, why);
 }
 
-/* Why it cannot be had; NULL: RET has it. */
+/* Why it cannot be had, said behind the path; NULL: RET has it. */
 static const char *read_key(const char *path, uint8_t ret[static KEY_SIZE])
 {
     char text[KEY_TEXT_MAX];
@@ -46,7 +45,7 @@ static const char *read_key(const char *path, uint8_t ret[static KEY_SIZE])
     size_t n, length = 0;
     FILE *file = fopen(path, "re");
     if (!file)
-        return errno == ENOENT ? "there is no key" : "the key cannot be read";
+        return errno == ENOENT ? ", where its key should be, is not there" : ", which holds its key, cannot be read";
     setvbuf(file, NULL, _IONBF, 0); /* no copy is left behind */
     n = fread(text, 1, sizeof(text), file);
     fclose(file);
@@ -57,7 +56,7 @@ static const char *read_key(const char *path, uint8_t ret[static KEY_SIZE])
         memcpy(ret, bytes, KEY_SIZE);
     explicit_bzero(text, sizeof(text));
     explicit_bzero(bytes, sizeof(bytes));
-    return good ? NULL : "the key is not 32 bytes in base64";
+    return good ? NULL : " does not hold its key, which is 32 bytes in base64";
 }
 
 /* SEALED: nonce, text and tag. The text, in its place; false where the key is not that of it. */
@@ -119,8 +118,7 @@ int configuration_decrypt(json_t *configuration, Error *error)
         if (r < 0 || !is_encrypted(value))
             continue;
         json_t *clear = decrypt(openssl, key, name, value);
-        r = clear ? json_object_set_new(configuration, name, clear)
-                  : fail(name, path, "it does not belong to the key that is there", error);
+        r = clear ? json_object_set_new(configuration, name, clear) : fail(name, path, " holds another key", error);
     }
     explicit_bzero(key, sizeof(key));
     return r;

@@ -93,17 +93,17 @@ FOREIGN = {
 @pytest.mark.parametrize("foreign", FOREIGN)
 def test_a_value_that_is_not_the_keys(deployed, tmp_path, foreign):
     assert refused(deployed, {"plain": "x", "key": FOREIGN[foreign]()}) == (
-        f'{BEGIN}it does not belong to the key that is there (its key is "{tmp_path}/{HOME_KEY}"){END}'
+        f'{BEGIN}"{tmp_path}/{HOME_KEY}" holds another key{END}'
     )
 
 
 @pytest.mark.parametrize(
     "text, why",
     [
-        (None, "there is no key"),
-        ("", "the key is not 32 bytes in base64"),
-        (base64.b64encode(KEY[:16]).decode(), "the key is not 32 bytes in base64"),
-        ("x" * 300, "the key is not 32 bytes in base64"),
+        (None, ", where its key should be, is not there"),
+        ("", " does not hold its key, which is 32 bytes in base64"),
+        (base64.b64encode(KEY[:16]).decode(), " does not hold its key, which is 32 bytes in base64"),
+        ("x" * 300, " does not hold its key, which is 32 bytes in base64"),
     ],
 )
 def test_a_key_that_is_none(deployed, tmp_path, text, why):
@@ -112,7 +112,7 @@ def test_a_key_that_is_none(deployed, tmp_path, text, why):
     if text is not None:
         write_key(home, text)
     assert refused(deployed, {"key": encrypted("key", SECRET)}, HOME=str(home)) == (
-        f'{BEGIN}{why} (its key is "{home}/{HOME_KEY}"){END}'
+        f'{BEGIN}"{home}/{HOME_KEY}"{why}{END}'
     )
 
 
@@ -127,4 +127,5 @@ def test_a_daemon_without_the_key_says_so(deployed):
     )
     wherry.ctl("reload")
     error = wherry.sync("weather", status=1)["error"]
-    assert f'the secret "!json {path}": {BEGIN}there is no key' in error and SECRET not in error
+    assert f'the secret "!json {path}": {BEGIN}"' in error and ", where its key should be, is not there; " in error
+    assert SECRET not in error
