@@ -131,9 +131,8 @@ typedef struct Batch {
 /* "NAME" as an identifier of SQL, in any of its dialects here; for destinations. */
 void sql_quote(Buffer *sql, const char *name);
 
-/* SELECT … with a row where COLUMN of TABLE, which is quoted, has a value that is not exact as a float. Caller frees.
- */
-char *sql_find_inexact(const char *table, const char *column);
+/* SELECT … with a row where COLUMN of TABLE has a value that is not exact as a float. SCHEMA: or NULL. Caller frees. */
+char *sql_find_inexact(const char *schema, const char *table, const char *column);
 
 /* In _wherry_tables, where a connection's name stands: no connection is called so. */
 #define LOG_TABLE_OWNER "*"

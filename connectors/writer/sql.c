@@ -12,11 +12,15 @@ void sql_quote(Buffer *sql, const char *name)
     buffer_append(sql, "\"", 1);
 }
 
-char *sql_find_inexact(const char *table, const char *column)
+char *sql_find_inexact(const char *schema, const char *table, const char *column)
 {
     _cleanup_(buffer_clear) Buffer sql = { 0 };
     buffer_append_string(&sql, "SELECT 1 FROM ");
-    buffer_append_string(&sql, table);
+    if (schema) {
+        sql_quote(&sql, schema);
+        buffer_append(&sql, ".", 1);
+    }
+    sql_quote(&sql, table);
     buffer_append_string(&sql, " WHERE ");
     sql_quote(&sql, column);
     buffer_append_string(&sql, " NOT BETWEEN -9007199254740992 AND 9007199254740992 LIMIT 1");

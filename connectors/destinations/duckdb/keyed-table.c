@@ -174,9 +174,7 @@ int duck_describe(void *destination, const char *name, Table *ret, bool *ret_fou
 int duck_has_inexact(void *destination, const char *table, const char *column, bool *ret, Error *error)
 {
     DuckDb *self = destination;
-    _cleanup_(buffer_clear) Buffer quoted = { 0 };
-    sql_quote(&quoted, table);
-    _cleanup_(freep) char *name = buffer_take_string(&quoted), *sql = sql_find_inexact(name, column);
+    _cleanup_(freep) char *sql = sql_find_inexact(NULL, table, column);
     _cleanup_(rows_clear) Rows rows = { 0 };
     if (duck_query(self, sql, NULL, 0, &rows, "look at a column", error) < 0)
         return -1;

@@ -233,9 +233,9 @@ int duck_collations(DuckDb *self, const char *table, bool *ret_any, Rows *ret, E
     if (!*ret_any)
         return 0;
     return duck_query(self,
-                      "SELECT column_name, " DUCK_COLLATION " AS compared_by FROM " DUCK_COLUMNS
-                      " WHERE database_name ="
-                      " current_database() AND schema_name = $1 AND table_name = $2 AND compared_by <> ''",
+                      "SELECT column_name, " DUCK_COLLATION " AS compared_by FROM " DUCK_COLUMNS " WHERE"
+                      " database_name = current_database() AND schema_name = $1 AND table_name = $2"
+                      " AND compared_by <> ''",
                       parameters, ELEMENTSOF(parameters), ret, "look at a table's columns", error);
 }
 

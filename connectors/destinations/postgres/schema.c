@@ -154,7 +154,7 @@ int postgres_has_inexact(void *destination, const char *table, const char *colum
 {
     Postgres *self = destination;
     _cleanup_(result_clearp) PGresult *result = NULL;
-    _cleanup_(freep) char *name = with_table(self, "%T", table), *sql = sql_find_inexact(name, column);
+    _cleanup_(freep) char *sql = sql_find_inexact(self->schema, table, column);
     if (postgres_copy_end(self, error) < 0 ||
         postgres_query(self, sql, 0, NULL, &result, "look at a column", error) < 0)
         return -1;

@@ -219,9 +219,7 @@ int sqlite_describe(void *destination, const char *name, Table *ret, bool *ret_f
 int sqlite_has_inexact(void *destination, const char *table, const char *column, bool *ret, Error *error)
 {
     Sqlite *self = destination;
-    _cleanup_(buffer_clear) Buffer quoted = { 0 };
-    sql_quote(&quoted, table);
-    _cleanup_(freep) char *name = buffer_take_string(&quoted), *sql = sql_find_inexact(name, column);
+    _cleanup_(freep) char *sql = sql_find_inexact(NULL, table, column);
     _cleanup_(sqlite_finalizep) sqlite3_stmt *find = NULL;
     if (sqlite_prepare(self, sql, &find, "look at a column", error) < 0)
         return -1;
