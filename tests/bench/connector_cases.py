@@ -139,7 +139,7 @@ class ConnectorCases:
     def against_official(self, what, ours, goal):
         """OURS and the SDK's: seconds for all rows."""
         if not MIT.exists():
-            print(f"{what}: left out, {MIT} is not there (tests/run connectors makes it)")
+            print(f"{what}: left out, {MIT} is not there (tests/connectors/install-mit makes it)")
             return
         ratios = [theirs / seconds for seconds, theirs in ours]
         ratio = statistics.median(ratios)

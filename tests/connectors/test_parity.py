@@ -7,7 +7,6 @@ without a difference.
 
 import base64
 import concurrent.futures
-import fcntl
 import json
 import math
 import os
@@ -25,7 +24,6 @@ from operations_pipe import Json
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-VENV = ROOT / ".venv-mit"
 BUILD = os.environ.get("WHERRY_BUILD", ROOT / "build-tests/sanitized")
 TYPES = (
     "undeclared BOOLEAN SHORT INT LONG DECIMAL FLOAT DOUBLE NAIVE_DATE NAIVE_DATETIME UTC_DATETIME BINARY XML STRING JSON"
@@ -47,19 +45,10 @@ COLUMN_TYPES = {
 
 
 @pytest.fixture(scope="session")
-def python(tmp_path_factory):
+def python():
     """The interpreter of the virtual environment with Fivetran's SDK; both sides run under it."""
-    wanted = (HERE / "mit-requirements.txt").read_text()
-    stamp = VENV / "installed"
-    with open(tmp_path_factory.getbasetemp().parent / "venv-mit.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # of several processes that share the tests, one installs
-        if not stamp.exists() or stamp.read_text() != wanted:
-            shutil.rmtree(VENV, ignore_errors=True)
-            subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-            pip = [VENV / "bin/pip", "--disable-pip-version-check", "install", "-q", "--no-deps"]
-            subprocess.run([*pip, "-r", HERE / "mit-requirements.txt"], check=True)
-            stamp.write_text(wanted)
-    return VENV / "bin/python"
+    subprocess.run([HERE / "install-mit", sys.executable], check=True)
+    return ROOT / ".venv-mit/bin/python"
 
 
 AHEAD = 6
