@@ -24,7 +24,9 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-TIMEOUT_S = 120  # of every wait: generous, since sanitizers and a busy machine are slow; a test that waits so long fails
+TIMEOUT_S = (
+    120  # of every wait: generous, since sanitizers and a busy machine are slow; a test that waits so long fails
+)
 PR_SET_CHILD_SUBREAPER = 36
 SANITIZER_REPORT = re.compile(
     r"(AddressSanitizer|LeakSanitizer|UndefinedBehaviorSanitizer|runtime error:|Assertion `).*"

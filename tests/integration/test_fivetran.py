@@ -120,23 +120,27 @@ def test_multiprocessing_and_subprocesses_run(plain_wherry):
         plain_wherry,
         """
         import multiprocessing, subprocess
-        with multiprocessing.Pool(2) as pool:
-            numbers = pool.map(abs, [-1, -2, -3])
-        with multiprocessing.Manager() as manager:  # which listens on a socket
-            shared = manager.dict(a=1)
-            process = multiprocessing.Process(target=shared.update, args=({"b": 2},))
-            process.start()
-            process.join()
-            shared = dict(shared)
+        results = {}
+        for method in (None, "spawn", "forkserver"):
+            context = multiprocessing.get_context(method)
+            with context.Pool(2) as pool:
+                numbers = pool.map(abs, [-1, -2, -3])
+            with context.Manager() as manager:  # which listens on a socket
+                shared = manager.dict(a=1)
+                process = context.Process(target=shared.update, args=({"b": 2},))
+                process.start()
+                process.join()
+                results[method or "default"] = [numbers, dict(shared)]
         path = os.path.join(os.environ["TMPDIR"], "tool")
         open(path, "w").write("#!/bin/sh\\necho from a tool\\n")
         tool = subprocess.run(["/bin/sh", path], capture_output=True, text=True).stdout
-        op.upsert("t", {"id": 1, "numbers": numbers, "shared": shared, "tool": tool})
+        op.upsert("t", {"id": 1, "results": results, "tool": tool})
         """,
     )
     plain_wherry.sync("weather")
-    rows = plain_wherry.query("SELECT numbers, shared, tool FROM t")
-    assert rows == [("[1,2,3]", '{"a":1,"b":2}', "from a tool\n")]
+    ((results, tool),) = plain_wherry.query("SELECT results, tool FROM t")
+    assert json.loads(results) == dict.fromkeys(["default", "spawn", "forkserver"], [[1, 2, 3], {"a": 1, "b": 2}])
+    assert tool == "from a tool\n"
 
 
 def test_a_forked_process_is_told_that_it_has_no_stream(running):

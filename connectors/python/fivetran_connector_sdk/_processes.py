@@ -2,10 +2,12 @@
 
 The sandbox has none, since a kernel that lets a program connect to one path lets it connect to all, and wherryd's
 control socket is one. So managers and listeners, which would make such a socket unless they are told otherwise, get a
-port of the loopback interface (who connects must know a key in either case), and where processes come from a fork
-server by default (Python 3.14), they are forked, as they were before.
+port of the loopback interface (who connects must know a key in either case). A fork server cannot be: where processes
+come from one by default (Python 3.14), they are forked, as they were before, and where a connector asks for one, they
+are spawned, and begin as empty as from there.
 """
 
+import functools
 import sys
 from importlib.machinery import PathFinder
 
@@ -14,13 +16,29 @@ def _listen_on_ports(module):
     module.default_family = "AF_INET"
 
 
-def _fork(module):
+def _manage_on_ports(module):
+    # A spawned manager has the standard library as it is, and listens where it is told.
+    begin = module.BaseManager.__init__
+
+    @functools.wraps(begin)
+    def __init__(self, address=None, *arguments, **named):
+        begin(self, ("127.0.0.1", 0) if address is None else address, *arguments, **named)
+
+    module.BaseManager.__init__ = __init__
+
+
+def _without_a_server(module):
     methods = module._concrete_contexts
     if module._default_context._default_context is methods.get("forkserver"):
         module._default_context._default_context = methods["fork"]
+    methods["forkserver"] = methods["spawn"]
 
 
-_CHANGES = {"multiprocessing.connection": _listen_on_ports, "multiprocessing.context": _fork}
+_CHANGES = {
+    "multiprocessing.connection": _listen_on_ports,
+    "multiprocessing.context": _without_a_server,
+    "multiprocessing.managers": _manage_on_ports,
+}
 
 
 class _Finder:
