@@ -58,7 +58,6 @@ static int lock_down(const InstallOptions *options, Error *error)
                              .path_count = paths.count,
                              .network = SANDBOX_NETWORK_OUTBOUND,
                              .may_execute = true,
-                             .pretends_modes = true,
                              .descriptors = DESCRIPTORS };
     int r = sandbox_enter(&policy, &layers, error);
     program_paths_clear(&paths);

@@ -44,10 +44,9 @@ typedef struct SandboxPolicy {
     size_t path_count;
     SandboxNetwork network;
     bool unix_sockets; /* a destination whose URL names one */
-    bool may_execute;  /* a source that runs programs; otherwise execve is refused */
-    /* An installer insists on chmod(), chown() and utime() by path, which Landlock cannot bound: they answer that they
-     * succeeded and change nothing. With may_execute and outbound network, whatever else is set. */
-    bool pretends_modes;
+    /* A source that runs programs; otherwise execve is refused. Programs insist on chmod(), chown() and utime() by
+     * path, which Landlock cannot bound: they answer that they succeeded and change nothing. */
+    bool may_execute;
     const uint16_t *ports; /* with outbound network: only these and 53; NULL: all */
     size_t port_count;
     uint64_t data_bytes;  /* RLIMIT_DATA; 0: not set (sanitizer builds never set it) */

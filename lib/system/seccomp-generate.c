@@ -9,7 +9,7 @@
  * Two kinds of program are told apart. A native one (our own C) runs no program, makes threads but no processes,
  * signals nobody but itself and never has memory that is both writable and executable. One that may execute is a
  * foreign interpreter and its children: its signals are bounded by Landlock's scope, its processes by the process group
- * that it cannot leave. Neither may change what Landlock does not see: modes, owners, times and sizes by path
+ * that it cannot leave. Neither can change what Landlock does not see: modes, owners, times and sizes by path
  * (truncate() is outside Landlock before Linux 6.2, chmod() and its like are to this day), a signal sent by the kernel
  * on behalf of fcntl(F_SETOWN), a datagram to a socket path from a socketpair().
  *
@@ -57,7 +57,6 @@ typedef struct Generator {
     scmp_filter_ctx filter;
     uint32_t architecture;
     unsigned profile; /* SECCOMP_… of seccomp-profiles.h */
-    bool pretends;    /* SECCOMP_INSTALL */
     unsigned number;  /* of its profile */
     bool sanitized;
 } Generator;
@@ -197,7 +196,8 @@ static const char *const refused_executing[] = { "ptrace",
                                                  "pidfd_getfd",
                                                  NULL };
 
-/* What an installer insists on, and Landlock does not see: it is told that it was done. */
+/* What foreign programs insist on, as copying a file does, and Landlock does not see: they are told that it was done.
+ * What they make is their user's alone already, by its umask and its folder. */
 static const char *const pretended[] = { "chmod",  "fchmodat",  "chown",    "lchown",    "fchownat",  "utime",
                                          "utimes", "futimesat", "setxattr", "lsetxattr", "fsetxattr", NULL };
 
@@ -309,7 +309,12 @@ static void add_processes(const Generator *generator)
     const uint64_t forbidden = NAMESPACE_FLAGS | CLONE_PARENT; /* a sibling would be the daemon's child, not ours */
     if (generator->profile & SECCOMP_EXECUTE) {
         ALLOW_IF(generator, "clone", SCMP_A0_64(SCMP_CMP_MASKED_EQ, forbidden, 0));
-        ALLOW_IF(generator, "utimensat", SCMP_A1_64(SCMP_CMP_EQ, 0)); /* of a descriptor, not by path */
+        /* of a descriptor; by path it is pretended */
+        ALLOW_IF(generator, "utimensat", SCMP_A1_64(SCMP_CMP_EQ, 0));
+        const struct scmp_arg_cmp by_path = SCMP_CMP64(1, SCMP_CMP_NE, 0);
+        rule(generator, SCMP_ACT_ERRNO(0), "utimensat", 1, &by_path);
+        /* One's own limits, which have no room to grow. */
+        ALLOW_IF(generator, "prlimit64", SCMP_A0_64(SCMP_CMP_EQ, 0));
         /* What a worker starts dies with it. Nobody can take that back: 0 is not allowed. */
         ALLOW_IF(generator, "prctl", SCMP_A0_64(SCMP_CMP_EQ, PR_SET_PDEATHSIG), SCMP_A1_64(SCMP_CMP_EQ, SIGKILL));
         return;
@@ -338,12 +343,8 @@ static void add_rules(const Generator *generator)
     ALLOW_IF(generator, "prlimit64", SCMP_A0_64(SCMP_CMP_EQ, 0), SCMP_A2_64(SCMP_CMP_EQ, 0));
 
     rules(generator, SCMP_ACT_ERRNO(ENOSYS), absent, NULL);
-    if (generator->pretends) {
-        rules(generator, SCMP_ACT_ERRNO(0), pretended, NULL);
-        const struct scmp_arg_cmp by_path = SCMP_CMP64(1, SCMP_CMP_NE, 0);
-        rule(generator, SCMP_ACT_ERRNO(0), "utimensat", 1, &by_path);
-    }
     if (execute) {
+        rules(generator, SCMP_ACT_ERRNO(0), pretended, NULL);
         rules(generator, SCMP_ACT_ALLOW, allowed_executing, NULL);
         rules(generator, SCMP_ACT_ERRNO(ENOSYS), absent_executing, NULL);
     }
@@ -418,10 +419,6 @@ static void print_profile(const Generator *generator, uint32_t audit_architectur
 static void generate(uint32_t architecture, uint32_t audit_architecture, unsigned number, bool sanitized)
 {
     Generator generator = { .architecture = architecture, .profile = number, .number = number, .sanitized = sanitized };
-    if (number == SECCOMP_INSTALL) {
-        generator.profile = SECCOMP_EXECUTE | SECCOMP_WRITE | SECCOMP_OUTBOUND;
-        generator.pretends = true;
-    }
     generator.filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
     if (!generator.filter)
         fail("cannot start", "a filter", ENOMEM);

@@ -7,13 +7,11 @@
 /* A profile's number is the sum of what its program may do; of the last two at most one. */
 enum {
     SECCOMP_UNIX = 1 << 0,
-    SECCOMP_EXECUTE = 1 << 1,
+    SECCOMP_EXECUTE = 1 << 1, /* and be told that modes, owners and times by path were changed */
     SECCOMP_WRITE = 1 << 2, /* change mode and owner of files that it has open */
     SECCOMP_OUTBOUND = 1 << 3,
     SECCOMP_LISTEN = 1 << 4, /* outbound, and listen */
-    SECCOMP_SUMS = 24,
-    SECCOMP_INSTALL = SECCOMP_SUMS, /* execute, write and outbound; modes, owners and times by path are pretended */
-    SECCOMP_PROFILES,
+    SECCOMP_PROFILES = 24,
 };
 
 #define SECCOMP_OWN_PID_MAX 4

@@ -19,8 +19,6 @@
 static unsigned policy_profile(const SandboxPolicy *policy)
 {
     unsigned profile = 0;
-    if (policy->pretends_modes)
-        return SECCOMP_INSTALL;
     if (policy->unix_sockets)
         profile |= SECCOMP_UNIX;
     if (policy->may_execute)

@@ -212,6 +212,14 @@ ATTEMPT(works_fchmod)
     close(fd);
     return r;
 }
+ATTEMPT(works_own_limit)
+{
+    struct rlimit limits = { 0 };
+    if (getrlimit(RLIMIT_NOFILE, &limits) < 0)
+        return errno;
+    limits.rlim_cur--;
+    return result(setrlimit(RLIMIT_NOFILE, &limits));
+}
 ATTEMPT(works_lookup)
 {
     int fd = open("/etc/hosts", O_RDONLY | O_CLOEXEC);
@@ -220,11 +228,15 @@ ATTEMPT(works_lookup)
 
 const Attempt honest_attempts[] = {
     /* what it is comes first, before the others leave descriptors behind */
-    LISTED(no_new_privs),     LISTED(dumpable),      LISTED(environment),
-    LISTED(descriptors),      LISTED(capabilities),  LISTED(limits),
-    LISTED(leads_group),      LISTED(works_threads), LISTED(works_memory),
-    LISTED(works_stdio),      LISTED(works_sqlite),  LISTED(works_hash),
-    LISTED(works_iconv),      LISTED(works_time),    LISTED(works_random),
-    LISTED(works_socketpair), LISTED(works_abort),   LISTED(works_dev_null),
-    LISTED(works_fchmod),     LISTED(works_lookup),  { NULL },
+    LISTED(no_new_privs),    LISTED(dumpable),
+    LISTED(environment),     LISTED(descriptors),
+    LISTED(capabilities),    LISTED(limits),
+    LISTED(leads_group),     LISTED(works_threads),
+    LISTED(works_memory),    LISTED(works_stdio),
+    LISTED(works_sqlite),    LISTED(works_hash),
+    LISTED(works_iconv),     LISTED(works_time),
+    LISTED(works_random),    LISTED(works_socketpair),
+    LISTED(works_abort),     LISTED(works_dev_null),
+    LISTED(works_fchmod),    LISTED(works_lookup),
+    LISTED(works_own_limit), { NULL },
 };

@@ -182,7 +182,10 @@ ATTEMPT(limit_daemon)
 ATTEMPT(raise_own_limit)
 {
     struct rlimit limit = { 0, 0 };
-    return result(setrlimit(RLIMIT_CORE, &limit));
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return errno;
+    limit.rlim_max++;
+    return result(setrlimit(RLIMIT_NOFILE, &limit));
 }
 ATTEMPT(slow_daemon)
 {

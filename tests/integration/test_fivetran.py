@@ -143,6 +143,46 @@ def test_multiprocessing_and_subprocesses_run(plain_wherry):
     assert tool == "from a tool\n"
 
 
+def test_files_of_its_own_are_handled_as_usual(plain_wherry):
+    """Copied with mode and time, linked, packed and unpacked, made executable and run, by Python and by programs."""
+    plain_wherry.start()
+    connector(
+        plain_wherry,
+        """
+        import pathlib, resource, shutil, stat, subprocess, tempfile
+        folder = pathlib.Path(tempfile.mkdtemp())
+        here = pathlib.Path(__file__).parent
+        shutil.copy2(here / "connector.py", folder / "copy")
+        times = [path.stat().st_mtime_ns for path in (here / "connector.py", folder / "copy")]
+        key = folder / "key"
+        key.write_text("secret")
+        key.chmod(0o400)
+        os.utime(key, (1, 2))
+        tool = folder / "tool"
+        tool.write_text("#!/bin/sh\\necho run; chmod 644 $0; touch -t 202001010000 $0 && echo done\\n")
+        os.chmod(tool, 0o700)
+        said = subprocess.run([tool], capture_output=True, text=True).stdout
+        os.symlink("key", folder / "link")
+        shutil.copytree(folder, folder / "tree", symlinks=True)
+        shutil.unpack_archive(shutil.make_archive(folder / "packed", "gztar", folder / "tree"), folder / "unpacked")
+        missing = []
+        for change in (lambda path: os.chmod(path, 0o600), os.utime):
+            try:
+                change(folder / "nowhere")
+            except FileNotFoundError as error:
+                missing.append(error.filename == str(folder / "nowhere") or str(error.filename))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        op.upsert("t", {"id": 1, "same_time": times[0] == times[1], "said": said, "missing": missing,
+                        "key": stat.filemode(key.stat().st_mode), "time": int(key.stat().st_mtime),
+                        "unpacked": sorted(path.name for path in (folder / "unpacked").iterdir()),
+                        "link": os.readlink(folder / "unpacked/link"), "follows": os.chmod in os.supports_fd})
+        """,
+    )
+    plain_wherry.sync("weather")
+    (row,) = plain_wherry.query("SELECT same_time, said, missing, key, time, unpacked, link, follows FROM t")
+    assert row == (1, "run\ndone\n", "[true,true]", "-r--------", 2, '["copy","key","link","tool"]', "key", 1)
+
+
 def test_a_forked_process_is_told_that_it_has_no_stream(running):
     connector(
         running,

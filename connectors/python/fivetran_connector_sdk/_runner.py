@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 
-from fivetran_connector_sdk import Connector, _processes, _wherry
+from fivetran_connector_sdk import Connector, _sandbox, _wherry
 from fivetran_connector_sdk.logger import Logging
 from fivetran_connector_sdk.operations import SyncFailed
 
@@ -274,7 +274,7 @@ def attempt(begin, state):
 
 def main():
     faulthandler.enable()
-    _processes.adapt()
+    _sandbox.adapt()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")
     configuration, state = _wherry.begin(CONTROL, OPERATIONS)

@@ -168,7 +168,8 @@ static void add_paths(ExecSource *exec)
         add_argument(exec, exec->arguments[i]);
     program_paths_add_program(&exec->paths, exec->program);
     program_paths_add_system(&exec->paths);
-    program_paths_add(&exec->paths, scratch_path(exec->scratch), SANDBOX_READ | SANDBOX_WRITE | SANDBOX_CREATE);
+    program_paths_add(&exec->paths, scratch_path(exec->scratch),
+                      SANDBOX_READ | SANDBOX_WRITE | SANDBOX_CREATE | SANDBOX_LINK);
 }
 
 static int exec_open(void **ret, const json_t *configuration, SandboxPolicy *policy, Error *error)

@@ -171,7 +171,7 @@ static void add_paths(FivetranSource *source)
     /* semaphores of multiprocessing lie there, and nowhere else */
     program_paths_add(paths, "/dev/shm", SANDBOX_READ | SANDBOX_WRITE | SANDBOX_CREATE);
     program_paths_add(paths, scratch_path(source->scratch),
-                      SANDBOX_READ | SANDBOX_WRITE | SANDBOX_CREATE | SANDBOX_EXECUTE);
+                      SANDBOX_READ | SANDBOX_WRITE | SANDBOX_CREATE | SANDBOX_LINK | SANDBOX_EXECUTE);
 }
 
 static int fivetran_open(void **ret, const json_t *configuration, SandboxPolicy *policy, Error *error)

@@ -1,13 +1,18 @@
-"""The standard library's multiprocessing where there are no sockets of AF_UNIX.
+"""What the standard library does in another way, where the sandbox refuses the usual one.
 
-The sandbox has none, since a kernel that lets a program connect to one path lets it connect to all, and wherryd's
+multiprocessing: there are no sockets of AF_UNIX, since a kernel that lets a program connect to one path lets it connect to all, and wherryd's
 control socket is one. So managers and listeners, which would make such a socket unless they are told otherwise, get a
 port of the loopback interface (who connects must know a key in either case). A fork server cannot be: where processes
 come from one by default (Python 3.14), they are forked, as they were before, and where a connector asks for one, they
 are spawned, and begin as empty as from there.
+
+Modes and times: a kernel that lets a program change them by path does so for each path, so the filter answers that it
+was done, and nothing is. By descriptor they can be changed, and so they are here: a file that was copied keeps its mode
+and its times, and a program that was fetched can be made executable. Programs that a connector runs go without.
 """
 
 import functools
+import os
 import sys
 from importlib.machinery import PathFinder
 
@@ -60,5 +65,26 @@ class _Finder:
         return found
 
 
+def _by_descriptor(change):
+    @functools.wraps(change)
+    def changed(path, *arguments, dir_fd=None, follow_symlinks=True, **named):
+        if isinstance(path, int) or not follow_symlinks:
+            return change(path, *arguments, dir_fd=dir_fd, follow_symlinks=follow_symlinks, **named)
+        try:
+            file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=dir_fd)
+        except PermissionError:  # it cannot be read: as programs do
+            return change(path, *arguments, dir_fd=dir_fd, **named)
+        try:
+            return change(file, *arguments, **named)
+        finally:
+            os.close(file)
+
+    for able in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks):
+        if change in able:
+            able.add(changed)
+    return changed
+
+
 def adapt():
     sys.meta_path.insert(0, _Finder)
+    os.chmod, os.utime = _by_descriptor(os.chmod), _by_descriptor(os.utime)
