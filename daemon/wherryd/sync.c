@@ -176,10 +176,16 @@ static bool is_cause(const Error *error)
     return error->kind != ERROR_NONE && error->kind != ERROR_CANCELLED;
 }
 
+/* Not where it ended, sooner than the daemon saw the worker dead, because the worker's operations did. */
+static bool is_writers_fault(const Sync *sync)
+{
+    return sync->writer_failed_first && is_cause(&sync->writer.error);
+}
+
 static const Error *choose_error(const Sync *sync)
 {
     const Error *worker = &sync->worker.error, *writer = &sync->writer.error;
-    if (sync->writer_failed_first && is_cause(writer))
+    if (is_writers_fault(sync))
         return writer;
     if (is_cause(worker))
         return worker;
@@ -414,7 +420,7 @@ static void explain_end(Side *side)
         tree_sample(sync->tree, &sample);
     _cleanup_(freep) char *how = program_describe_end(&side->program);
     bool is_reading = !side->is_writer && sync->files_open > 0 && sync->loading;
-    sync->crashed |= is_reading && !side->ended_by_us && !sync->forced_outcome && !sync->writer_failed_first &&
+    sync->crashed |= is_reading && !side->ended_by_us && !sync->forced_outcome && !is_writers_fault(sync) &&
                      !sample.out_of_memory && is_crash(&side->program.how_ended);
     if (sample.out_of_memory)
         set_memory_error(sync, &sample, &side->error);

@@ -554,15 +554,18 @@ def test_broken_files_fail_alone(start, folder):  # noqa: F811
 
 CRASH = """
 #include <stdlib.h>
+#include <unistd.h>
 int duckdb_prepare(void *connection, const char *sql, void *statement);
-int duckdb_prepare(void *connection, const char *sql, void *statement) { abort(); }
+int duckdb_prepare(void *connection, const char *sql, void *statement) { DIE; }
 """
 
 
-def test_a_crash_of_the_library_harms_only_its_sync(wherry, pipeline):
-    """A library that dies on a file: the sync names it, and everything else goes on."""
+@pytest.mark.parametrize("slowly", [False, True], ids=["", "slowly"])
+def test_a_crash_of_the_library_harms_only_its_sync(wherry, pipeline, slowly):
+    """A library that dies on a file: the sync names it, and everything else goes on. Also where the writer, which reads
+    that its input ends, says so before the daemon sees the worker dead."""
     source, library = wherry.root / "crash.c", wherry.root / "libcrash.so"
-    source.write_text(CRASH)
+    source.write_text(CRASH.replace("DIE", "close(4); sleep(1); abort()" if slowly else "abort()"))
     real = wherry.build.path / "lib/system/libduckdb.so"
     subprocess.run(
         [
