@@ -31,6 +31,7 @@ static const char *const kernel_files[] = { "/dev/zero",
                                             "/proc/meminfo",
                                             "/proc/stat",
                                             "/proc/sys/kernel/osrelease",
+                                            "/proc/sys/vm/overcommit_memory",
                                             "/sys/devices/system/cpu",
                                             "/sys/fs/cgroup" };
 

@@ -9,15 +9,22 @@
  * The system calls are made raw and the constants carried here, because Debian 12's headers end at ABI 2. Landlock does
  * not see chmod(), chown(), utime(), stat() nor connect() to a socket's path, nor truncate() before ABI 3: these rest
  * on seccomp.
+ *
+ * A program that is started may read what the kernel tells of it in /proc/self, as libraries do to find their limits.
+ * These files are there, and can be granted, only once the process is; and a process can give to those that it starts
+ * only what it has. So one that may start programs has all of /proc, of which the kernel keeps memory, environment and
+ * descriptors of processes outside the sandbox to itself, and what it starts enters a second ruleset, without that.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "lib/basics/cleanup.h"
 #include "lib/system/sandbox-layers.h"
+#include "lib/system/spawn.h"
 #include "wherry-build.h"
 
 /* linux/landlock.h as of 6.15; the numbers are the same on every architecture. */
@@ -108,6 +115,9 @@ static const SandboxPath network_paths[] = {
     { "/usr/share/ca-certificates", SANDBOX_READ },
     { "/usr/local/share/ca-certificates", SANDBOX_READ },
 };
+
+/* What a started program enters; -1: none may be started, or there is no Landlock. */
+static int programs_ruleset = -1;
 
 static uint64_t handled_fs(int abi)
 {
@@ -225,6 +235,18 @@ static unsigned layers_of(int abi, const SandboxPolicy *policy)
     return layers;
 }
 
+static int make_ruleset(const SandboxPolicy *policy, const RulesetAttributes *attributes, size_t size, int *ret,
+                        Error *error)
+{
+    _cleanup_(close_fdp) int ruleset = (int)syscall(CREATE_RULESET, attributes, size, 0);
+    if (ruleset < 0)
+        return error_set_errno(error, ERROR_INTERNAL, errno, "cannot start the sandbox's rules");
+    if (add_rules(ruleset, policy, attributes, error) < 0)
+        return -1;
+    *ret = take_fd(&ruleset);
+    return 0;
+}
+
 int landlock_enter(const SandboxPolicy *policy, unsigned *ret_layers, Error *error)
 {
     *ret_layers = 0;
@@ -244,13 +266,38 @@ int landlock_enter(const SandboxPolicy *policy, unsigned *ret_layers, Error *err
         attributes.scoped = SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL;
         size += sizeof attributes.scoped;
     }
-    _cleanup_(close_fdp) int ruleset = (int)syscall(CREATE_RULESET, &attributes, size, 0);
-    if (ruleset < 0)
-        return error_set_errno(error, ERROR_INTERNAL, errno, "cannot start the sandbox's rules");
-    if (add_rules(ruleset, policy, &attributes, error) < 0)
+    _cleanup_(close_fdp) int ruleset = -1;
+    if (make_ruleset(policy, &attributes, size, &ruleset, error) < 0)
         return -1;
+    if (policy->may_execute) {
+        const SandboxPath processes = { "/proc", SANDBOX_READ };
+        if (make_ruleset(policy, &attributes, size, &programs_ruleset, error) < 0 ||
+            add_path(ruleset, attributes.handled_fs, &processes, error) < 0)
+            return -1;
+    }
     if (syscall(RESTRICT_SELF, ruleset, 0) < 0)
         return error_set_errno(error, ERROR_INTERNAL, errno, "cannot enter the sandbox's rules");
     *ret_layers = layers_of(abi, policy);
     return 0;
+}
+
+/* Not the whole folder: with it came "net", which tells of everybody's connections. */
+static const char *const own_files[] = { "cgroup", "cmdline",   "comm",  "fd",   "io",           "limits", "maps",
+                                         "mounts", "mountinfo", "smaps", "stat", "smaps_rollup", "statm",  "status" };
+
+CHILD_FUNCTION int landlock_enter_program(void)
+{
+    if (programs_ruleset < 0)
+        return 0;
+    int self = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC), r = 0; /* fails where /proc is not mounted */
+    for (size_t i = 0; self >= 0 && r == 0 && i < ELEMENTSOF(own_files); i++) {
+        int fd = openat(self, own_files[i], O_PATH | O_CLOEXEC);
+        if (fd < 0)
+            continue;
+        bool is_folder = strcmp(own_files[i], "fd") == 0;
+        PathAttributes attributes = { .allowed = is_folder ? FS_READ_DIR : FS_READ_FILE, .parent = fd };
+        r = (int)syscall(ADD_RULE, programs_ruleset, RULE_PATH_BENEATH, &attributes, 0);
+        close(fd);
+    }
+    return r < 0 ? -1 : (int)syscall(RESTRICT_SELF, programs_ruleset, 0);
 }

@@ -99,6 +99,8 @@ static const char *const allowed_writing[] = { "fchmod", "fchown", NULL };
 static const char *const allowed_executing[] = { "execve", "execveat", "fork", "vfork", "kill", "tgkill", "tkill",
                                                  "pidfd_open", "mmap", "mprotect", "mlock", "munlock", "mlock2", "link",
                                                  "linkat", "symlink", "symlinkat", "set_mempolicy", "get_mempolicy",
+                                                 /* what is started enters one ruleset more */
+                                                 "landlock_add_rule", "landlock_restrict_self",
                                                  /* ls(1) and cp(1) complain aloud where these are refused */
                                                  "getxattr", "lgetxattr", "fgetxattr", "listxattr", "llistxattr",
                                                  "flistxattr", NULL };

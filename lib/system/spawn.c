@@ -27,11 +27,9 @@
 #include <unistd.h>
 
 #include "lib/basics/cleanup.h"
+#include "lib/system/sandbox-layers.h"
 
 #define STACK_SIZE (64 << 10)
-
-/* AddressSanitizer would leave marks for the child's frames, which never return, in memory that is the parent's. */
-#define CHILD_FUNCTION __attribute__((no_sanitize("address")))
 
 typedef struct Child {
     const SpawnOptions *options;
@@ -146,6 +144,8 @@ CHILD_FUNCTION static const char *prepare_and_execute(const Child *child)
     /* The whole of the new process moves: it has one thread, and "0" means the writer. */
     if (options->cgroup >= 0 && write(options->cgroup, "0", 1) != 1)
         return "enter the cgroup for";
+    if (landlock_enter_program() < 0)
+        return "enter the sandbox of";
     const char *failed = place_descriptors(options);
     if (failed)
         return failed;

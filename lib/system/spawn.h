@@ -29,6 +29,10 @@ int spawn(const SpawnOptions *options, Process *ret, Error *error);
 
 #define SPAWN_DESCRIPTORS_MAX 32
 
+/* Of functions that run in the child: AddressSanitizer would leave marks for its frames, which never return, in memory
+ * that is the parent's. */
+#define CHILD_FUNCTION __attribute__((no_sanitize("address")))
+
 /* Closes every descriptor from FIRST on; async-signal-safe. */
 int spawn_close_from(int first);
 

@@ -183,6 +183,32 @@ def test_files_of_its_own_are_handled_as_usual(plain_wherry):
     assert row == (1, "run\ndone\n", "[true,true]", "-r--------", 2, '["copy","key","link","tool"]', "key", 1)
 
 
+def test_of_processes_it_sees_its_own(plain_wherry):
+    """What libraries ask the kernel of it (DuckDB its cgroup, psutil its memory), and nothing of others."""
+    plain_wherry.start()
+    connector(
+        plain_wherry,
+        """
+        seen = {}
+        for path in ("self/cgroup", "self/status", "self/maps", f"{os.getpid()}/statm", "self/fd", "", "1/cmdline",
+                     f"{os.getppid()}/status", f"{os.getppid()}/environ", "net/tcp", "self/root/etc/passwd"):
+            try:
+                whole = f"/proc/{path}"
+                seen[path.replace(str(os.getppid()), "parent").replace(str(os.getpid()), "own")] = (
+                    len(os.listdir(whole)) if path in ("self/fd", "") else len(open(whole).read())) > 0
+            except PermissionError:
+                seen[path.replace(str(os.getppid()), "parent")] = None
+        op.upsert("t", {"id": 1, "seen": seen})
+        """,
+    )
+    plain_wherry.sync("weather")
+    ((seen,),) = plain_wherry.query("SELECT seen FROM t")
+    own, others = ("self/cgroup", "self/status", "self/maps", "own/statm", "self/fd"), json.loads(seen)
+    assert [others.pop(path) for path in own] == [True] * len(own)
+    assert set(others) == {"", "1/cmdline", "parent/status", "parent/environ", "net/tcp", "self/root/etc/passwd"}
+    assert set(others.values()) == {None}
+
+
 def test_a_forked_process_is_told_that_it_has_no_stream(running):
     connector(
         running,
