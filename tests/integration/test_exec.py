@@ -529,7 +529,7 @@ ATTEMPTS = {
     "signal the daemon": "os.kill({daemon}, 0)",
     "leave its group": "os.setsid()",
     "trace its parent": "open(f'/proc/{{os.getppid()}}/mem', 'rb')",
-    "be a set-id program": "os.chmod(__file__, 0o4755)",
+    "be a set-id program": "os.chmod(__file__, 0o4755); os.stat(__file__).st_mode & 0o4000 or open('/nowhere')",
 }
 
 
