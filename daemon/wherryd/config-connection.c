@@ -355,9 +355,9 @@ static json_t *read_connection(const LoadContext *context, const char *name, Yam
         .head = { .say = report_say, .given = report_given }, .problems = problems, .file = file, .root = root
     };
     report.head.folder = file->folder;
-    if (source && keys[ROLE_SOURCE]->complete)
+    if (keys[ROLE_SOURCE] && keys[ROLE_SOURCE]->complete)
         keys[ROLE_SOURCE]->complete(connection, &report.head);
-    if (destination)
+    if (keys[ROLE_DESTINATION])
         *ret_database =
             complete_destination(context, keys[ROLE_DESTINATION], yaml_get(root, "destination"), connection, &report);
     return connection;

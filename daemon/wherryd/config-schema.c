@@ -150,7 +150,7 @@ static json_t *key_schema(const Key *key)
     if (key->fallback && *key->fallback)
         json_object_set_new(schema, "default", default_value(key));
     /* `empty: null` is YAML's null to an editor, and a word to us */
-    if (key->type == KEY_ENUM && strcmp(key->choices[0], "null") == 0)
+    if (key->choices && strcmp(key->choices[0], "null") == 0)
         json_array_append_new(json_object_get(schema, "enum"), json_null());
     if (key->no_effect)
         json_object_set_new(schema, "deprecated", json_true());
