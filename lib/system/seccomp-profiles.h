@@ -8,7 +8,7 @@
 enum {
     SECCOMP_UNIX = 1 << 0,
     SECCOMP_EXECUTE = 1 << 1, /* and be told that modes, owners and times by path were changed */
-    SECCOMP_WRITE = 1 << 2, /* change mode and owner of files that it has open */
+    SECCOMP_WRITE = 1 << 2,   /* change mode and owner of files that it has open */
     SECCOMP_OUTBOUND = 1 << 3,
     SECCOMP_LISTEN = 1 << 4, /* outbound, and listen */
     SECCOMP_PROFILES = 24,
