@@ -1,10 +1,10 @@
 """What the standard library does in another way, where the sandbox refuses the usual one.
 
-multiprocessing: there are no sockets of AF_UNIX, since a kernel that lets a program connect to one path lets it connect to all, and wherryd's
-control socket is one. So managers and listeners, which would make such a socket unless they are told otherwise, get a
-port of the loopback interface (who connects must know a key in either case). A fork server cannot be: where processes
-come from one by default (Python 3.14), they are forked, as they were before, and where a connector asks for one, they
-are spawned, and begin as empty as from there.
+Processes: there are no sockets of AF_UNIX, since a kernel that lets a program connect to one path lets it connect to
+all, and wherryd's control socket is one. So managers and listeners, which would make such a socket unless they are told
+otherwise, get a port of the loopback interface (who connects must know a key in either case). A fork server cannot be:
+where processes come from one by default (Python 3.14), they are forked, as they were before, and where a connector asks
+for one, they are spawned, and begin as empty as from there.
 
 Modes and times: a kernel that lets a program change them by path does so for each path, so the filter answers that it
 was done, and nothing is. By descriptor they can be changed, and so they are here: a file that was copied keeps its mode
