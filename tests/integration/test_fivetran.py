@@ -322,6 +322,17 @@ ENDS = {
         'table "t": row 1: columns "userID" and "user_id" would both be called "user_id"; rename one, or say '
     ),
     "op.upsert('t', {'id': 'x'})": "TypeError: 'str' object cannot be interpreted as an integer",
+    "open('out.csv', 'w')": (
+        "PermissionError: [Errno 13] Permission denied: 'out.csv'; in the sandbox a connector writes to its temporary "
+        "folder (tempfile, $TMPDIR), and nowhere else"
+    ),
+    "os.remove(__file__)": ".py'; in the sandbox a connector writes to its temporary folder (tempfile, $TMPDIR), and",
+    "os.rename('/nowhere/a', '/usr/b')": "FileNotFoundError: [Errno 2] No such file or directory: '/nowhere/a' -> '/usr/b'.",
+    "open(b'/etc/shadow')": (
+        "PermissionError: [Errno 13] Permission denied: b'/etc/shadow'; in the sandbox a connector reads its project, its "
+        "environment and /usr, and nothing else"
+    ),
+    "os.setpriority(os.PRIO_PROCESS, 0, 5)": "PermissionError: [Errno 1] Operation not permitted.",
     "os.write(3, b'garbage' * 10)": "the connector wrote to descriptor 3, which is not its",
 }
 

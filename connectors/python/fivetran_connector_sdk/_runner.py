@@ -82,10 +82,12 @@ def shown(error):
 
 
 def reason(error, begin):
-    """Why the sync fails, with what its exception leaves unsaid where something is not there."""
+    """Why the sync fails, with what its exception leaves unsaid where something is not there, or not allowed."""
     text, more = shown(error), None
     if isinstance(error, KeyError):
         more = missing_value(error, begin["configuration"])
+    elif isinstance(error, PermissionError):
+        more = _sandbox.explain(error, begin["project"])
     elif isinstance(error, ImportError) or "lib" in text:
         from fivetran_connector_sdk._missing import explain
 

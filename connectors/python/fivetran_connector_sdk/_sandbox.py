@@ -85,6 +85,22 @@ def _by_descriptor(change):
     return changed
 
 
+def explain(error, project):
+    """What a connector may do, where ERROR names a path that it may not use so."""
+    if not isinstance(error.filename, str | bytes):
+        return None
+    path = os.fsdecode(error.filename)
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+    except PermissionError:
+        if os.path.realpath(path).startswith(os.path.realpath(project) + os.sep):
+            return None  # its owner's doing
+        return "in the sandbox a connector reads its project, its environment and /usr, and nothing else"
+    except OSError:
+        pass  # it was to be made
+    return "in the sandbox a connector writes to its temporary folder (tempfile, $TMPDIR), and nowhere else"
+
+
 def adapt():
     sys.meta_path.insert(0, _Finder)
     os.chmod, os.utime = _by_descriptor(os.chmod), _by_descriptor(os.utime)
